@@ -1,0 +1,267 @@
+//! Who holds a lock: what a holder says of itself, and what a store can say of it.
+
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, SystemTime};
+
+use crate::{FencingToken, LockKey, OwnerId, Ttl};
+
+/// What a holder says of itself, for people who find the lock taken.
+///
+/// None of it decides anything: a process id may be used again by another process, and a host
+/// name may be that of a container. Exclusion rests on leases, owners and tokens alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HolderInfo {
+    host: String,
+    pid: u32,
+    program: String,
+    label: Option<Label>,
+}
+
+impl HolderInfo {
+    /// This process: the host's name, the process id, and the name of the program that runs.
+    pub fn this_process() -> Self {
+        Self {
+            host: gethostname::gethostname().to_string_lossy().into_owned(),
+            pid: std::process::id(),
+            program: program_name(),
+            label: None,
+        }
+    }
+
+    /// This process, shared: looked up once a process.
+    pub(crate) fn shared() -> Arc<Self> {
+        static SHARED: OnceLock<Arc<HolderInfo>> = OnceLock::new();
+        let info = SHARED.get_or_init(|| Arc::new(Self::this_process()));
+        // A forked child is another process than the one that looked.
+        if info.pid == std::process::id() { info.clone() } else { Arc::new(Self::this_process()) }
+    }
+
+    /// Another program name, such as that of the command which a wrapper runs.
+    pub fn with_program(mut self, program: impl Into<String>) -> Self {
+        self.program = program.into();
+        self
+    }
+
+    /// A note for people, such as the deployment's name.
+    pub fn with_label(mut self, label: Label) -> Self {
+        self.label = Some(label);
+        self
+    }
+
+    /// The host's name.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// The process id, in the namespace that the holder lives in.
+    pub fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// The program's name.
+    pub fn program(&self) -> &str {
+        &self.program
+    }
+
+    /// The note for people.
+    pub fn label(&self) -> Option<&str> {
+        self.label.as_ref().map(Label::as_str)
+    }
+}
+
+fn program_name() -> String {
+    let path = std::env::current_exe().ok().or_else(|| std::env::args_os().next().map(Into::into));
+    path.as_deref()
+        .and_then(std::path::Path::file_name)
+        .map_or_else(|| "unknown".to_owned(), |name| name.to_string_lossy().into_owned())
+}
+
+/// A note that a holder leaves for people: at most [`Label::MAX_LEN`] bytes of UTF-8.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Label(String);
+
+/// A label that is too long.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("a label may have at most {max} bytes, this one has {len}", max = Label::MAX_LEN)]
+pub struct InvalidLabel {
+    len: usize,
+}
+
+impl Label {
+    /// The longest label, in bytes.
+    pub const MAX_LEN: usize = 256;
+
+    /// Checks a text and makes it a label.
+    ///
+    /// # Errors
+    /// [`InvalidLabel`] when it is longer than [`Label::MAX_LEN`] bytes.
+    pub fn new(text: impl Into<String>) -> Result<Self, InvalidLabel> {
+        let text = text.into();
+        if text.len() > Self::MAX_LEN {
+            return Err(InvalidLabel { len: text.len() });
+        }
+        Ok(Self(text))
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// What a store knows of a lock that is held. `None` where it doesn't know: a foreign client may
+/// hold the lock and have left nothing but the fact.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LockRecord {
+    key: LockKey,
+    token: Option<FencingToken>,
+    owner: Option<OwnerId>,
+    host: Option<String>,
+    pid: Option<u32>,
+    program: Option<String>,
+    label: Option<String>,
+    acquired_at: Option<SystemTime>,
+    ttl: Option<Ttl>,
+    expires_in: Option<Duration>,
+}
+
+impl LockRecord {
+    /// A record of which nothing but the key is known.
+    pub fn unknown(key: LockKey) -> Self {
+        Self {
+            key,
+            token: None,
+            owner: None,
+            host: None,
+            pid: None,
+            program: None,
+            label: None,
+            acquired_at: None,
+            ttl: None,
+            expires_in: None,
+        }
+    }
+
+    /// Adds the grant's token and owner.
+    pub fn with_grant(mut self, owner: OwnerId, token: FencingToken) -> Self {
+        self.owner = Some(owner);
+        self.token = Some(token);
+        self
+    }
+
+    /// Adds the token alone, where the store knows no owner.
+    pub fn with_token(mut self, token: FencingToken) -> Self {
+        self.token = Some(token);
+        self
+    }
+
+    /// Adds what the holder says of itself.
+    pub fn with_holder(mut self, info: &HolderInfo) -> Self {
+        self.host = Some(info.host.clone());
+        self.pid = Some(info.pid);
+        self.program = Some(info.program.clone());
+        self.label = info.label().map(str::to_owned);
+        self
+    }
+
+    /// Adds what a stored text says of the holder, each part where it is known.
+    pub fn with_description(
+        mut self,
+        host: Option<String>,
+        pid: Option<u32>,
+        program: Option<String>,
+        label: Option<String>,
+    ) -> Self {
+        (self.host, self.pid, self.program, self.label) = (host, pid, program, label);
+        self
+    }
+
+    /// Adds when the grant was made, by the wall clock of whoever wrote it down.
+    pub fn with_acquired_at(mut self, at: SystemTime) -> Self {
+        self.acquired_at = Some(at);
+        self
+    }
+
+    /// Adds the TTL and how long the lease lives on unless it is renewed.
+    pub fn with_lease(mut self, ttl: Ttl, expires_in: Option<Duration>) -> Self {
+        self.ttl = Some(ttl);
+        self.expires_in = expires_in;
+        self
+    }
+
+    /// Adds how long the lease lives on unless it is renewed, where the TTL isn't known.
+    pub fn with_expires_in(mut self, expires_in: Duration) -> Self {
+        self.expires_in = Some(expires_in);
+        self
+    }
+
+    /// The lock's key.
+    pub fn key(&self) -> &LockKey {
+        &self.key
+    }
+    /// The holder's fencing token.
+    pub fn token(&self) -> Option<FencingToken> {
+        self.token
+    }
+    /// The holder.
+    pub fn owner(&self) -> Option<OwnerId> {
+        self.owner
+    }
+    /// The holder's host.
+    pub fn host(&self) -> Option<&str> {
+        self.host.as_deref()
+    }
+    /// The holder's process id, in its own namespace.
+    pub fn pid(&self) -> Option<u32> {
+        self.pid
+    }
+    /// The holder's program.
+    pub fn program(&self) -> Option<&str> {
+        self.program.as_deref()
+    }
+    /// The holder's note.
+    pub fn label(&self) -> Option<&str> {
+        self.label.as_deref()
+    }
+    /// When the grant was made, by the wall clock of whoever wrote it down.
+    pub fn acquired_at(&self) -> Option<SystemTime> {
+        self.acquired_at
+    }
+    /// The TTL granted.
+    pub fn ttl(&self) -> Option<Ttl> {
+        self.ttl
+    }
+    /// How long the lease lives on unless it is renewed. Zero: it is over and may be taken.
+    pub fn expires_in(&self) -> Option<Duration> {
+        self.expires_in
+    }
+}
+
+impl fmt::Display for LockRecord {
+    /// One line: `pid 12345 (deploy.sh on web-1, label "blue"), token 17, for another 12.3s unless renewed`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.pid {
+            Some(pid) => write!(f, "pid {pid}")?,
+            None => f.write_str("an unknown holder")?,
+        }
+        let (program, host) = (self.program.as_deref(), self.host.as_deref());
+        let label = self.label.as_ref().map(|label| format!("label {label:?}"));
+        let place = match (program, host) {
+            (Some(program), Some(host)) => Some(format!("{} on {}", program.escape_debug(), host.escape_debug())),
+            (Some(one), None) | (None, Some(one)) => Some(one.escape_debug().to_string()),
+            (None, None) => None,
+        };
+        let about: Vec<String> = place.into_iter().chain(label).collect();
+        if !about.is_empty() {
+            write!(f, " ({})", about.join(", "))?;
+        }
+        if let Some(token) = self.token {
+            write!(f, ", token {token}")?;
+        }
+        if let Some(left) = self.expires_in {
+            write!(f, ", for another {:.1}s unless renewed", left.as_secs_f64())?;
+        }
+        Ok(())
+    }
+}
