@@ -15,6 +15,7 @@ pub struct BackendError(Box<Inner>);
 struct Inner {
     kind: ErrorKind,
     retry: Retry,
+    outcome: Outcome,
     operation: Operation,
     key: Option<LockKey>,
     message: String,
@@ -58,6 +59,15 @@ pub enum Retry {
     Permanent,
 }
 
+/// Whether the store may have done what was asked although the call failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// It did nothing: the request was refused, or never left.
+    NotApplied,
+    /// It may have: the reply is missing.
+    Unknown,
+}
+
 /// The call that failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -89,8 +99,12 @@ impl BackendError {
             ErrorKind::Unavailable | ErrorKind::TimedOut => Retry::Transient,
             _ => Retry::Permanent,
         };
+        let outcome = match retry {
+            Retry::Transient => Outcome::Unknown,
+            Retry::Permanent => Outcome::NotApplied,
+        };
         let message = message.into();
-        Self(Box::new(Inner { kind, retry, operation, key: None, message, advice: None, source: None }))
+        Self(Box::new(Inner { kind, retry, outcome, operation, key: None, message, advice: None, source: None }))
     }
 
     /// The TTL asked for is outside `min..=max`.
@@ -108,6 +122,12 @@ impl BackendError {
     /// Overrides what the kind says about trying again.
     pub fn with_retry(mut self, retry: Retry) -> Self {
         self.0.retry = retry;
+        self
+    }
+
+    /// Overrides what the kind says about a missing reply: [`Outcome::Unknown`] for what is transient.
+    pub fn with_outcome(mut self, outcome: Outcome) -> Self {
+        self.0.outcome = outcome;
         self
     }
 
@@ -136,6 +156,10 @@ impl BackendError {
     /// Whether the same call can succeed later.
     pub fn is_transient(&self) -> bool {
         self.0.retry == Retry::Transient
+    }
+    /// Whether the store may have done what was asked.
+    pub fn outcome(&self) -> Outcome {
+        self.0.outcome
     }
     /// The call that failed.
     pub fn operation(&self) -> Operation {
@@ -174,6 +198,7 @@ impl fmt::Debug for BackendError {
         f.debug_struct("BackendError")
             .field("kind", &self.0.kind)
             .field("retry", &self.0.retry)
+            .field("outcome", &self.0.outcome)
             .field("operation", &self.0.operation)
             .field("key", &self.0.key)
             .field("message", &self.0.message)

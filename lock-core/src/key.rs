@@ -1,6 +1,6 @@
 //! Lock keys, and how a key becomes a name that every store accepts.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::sync::Arc;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
@@ -88,10 +88,12 @@ pub fn shorten(name: &str, key: &LockKey, max: usize) -> String {
         return name.to_owned();
     }
     let digest = Sha256::digest(key.as_str().as_bytes());
-    let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-    let keep = max.saturating_sub(hex.len() + 1);
     // Encoded names are ASCII, so any cut is on a character.
-    format!("{}~{hex}", &name[..keep])
+    let mut short = format!("{}~", &name[..max.saturating_sub(2 * digest.len() + 1)]);
+    for byte in digest {
+        write!(short, "{byte:02x}").expect("writing to a string never fails");
+    }
+    short
 }
 
 impl fmt::Display for LockKey {

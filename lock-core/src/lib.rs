@@ -1,12 +1,26 @@
 //! The core of Distlock.
 
+mod acquire;
 mod admin;
 mod backend;
 mod capabilities;
+mod clock;
+mod context;
 mod error;
+mod gate;
+mod guard;
+mod heartbeat;
+mod held;
 mod holder;
 mod key;
+mod lock;
+mod loss;
+mod queue;
+mod release;
 mod request;
+mod schedule;
+mod supervisor;
+mod telemetry;
 mod token;
 mod ttl;
 
@@ -14,9 +28,15 @@ pub use admin::{BreakOutcome, Finding, LockAdmin, Severity, Store};
 pub use async_trait::async_trait;
 pub use backend::LockBackend;
 pub use capabilities::{Capabilities, Fairness, LeaseClock, Scope, TokenDurability, WakeUp};
-pub use error::{BackendError, ErrorKind, Operation, Retry};
+pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
+pub use error::{BackendError, ErrorKind, Operation, Outcome, Retry};
+pub use gate::{FencingGate, StaleToken};
+pub use guard::LockGuard;
 pub use holder::{HolderInfo, InvalidLabel, Label, LockRecord};
 pub use key::{InvalidKey, LockKey, shorten};
-pub use request::{AcquireRequest, Attempt, Claim, Contention, Grant, Lease, Release, Renewal, Takeover};
+pub use lock::{AcquireError, LockRequest};
+pub use loss::{LockLost, LockState, LostReason};
+pub use request::{AcquireRequest, Attempt, Claim, Contention, Grant, Lease, LossHint, Release, Renewal, Takeover};
+pub use supervisor::{ShutdownReport, Supervisor, SupervisorBuilder};
 pub use token::{FencingToken, InvalidOwnerId, OwnerId};
 pub use ttl::{InvalidTtl, Ttl};

@@ -1,9 +1,8 @@
 //! What the supervisor asks of a backend, and what a backend answers.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
-
-use tokio::sync::Notify;
 
 use crate::{FencingToken, HolderInfo, LockKey, LockRecord, OwnerId, Ttl};
 
@@ -14,17 +13,24 @@ pub struct AcquireRequest {
     owner: OwnerId,
     ttl: Ttl,
     holder: Arc<HolderInfo>,
+    loss_hint: LossHint,
 }
 
 impl AcquireRequest {
     /// A request of a new owner, that says of itself what [`HolderInfo::this_process`] says.
     pub fn new(key: LockKey, ttl: Ttl) -> Self {
-        Self { key, owner: OwnerId::mint(), ttl, holder: HolderInfo::shared() }
+        Self { key, owner: OwnerId::mint(), ttl, holder: HolderInfo::shared(), loss_hint: LossHint(None) }
     }
 
     /// The same request with another description of the holder.
     pub fn with_holder(mut self, holder: Arc<HolderInfo>) -> Self {
         self.holder = holder;
+        self
+    }
+
+    /// The same request with somebody who wants to hear of a loss early.
+    pub fn with_loss_hint(mut self, hint: LossHint) -> Self {
+        self.loss_hint = hint;
         self
     }
 
@@ -44,9 +50,42 @@ impl AcquireRequest {
     pub fn holder(&self) -> &HolderInfo {
         &self.holder
     }
+    /// The same, to be kept.
+    pub fn holder_shared(&self) -> Arc<HolderInfo> {
+        self.holder.clone()
+    }
+    /// Where a backend that hears of a loss between two renewals can say so.
+    pub fn loss_hint(&self) -> &LossHint {
+        &self.loss_hint
+    }
     /// The claim that undoes this request, whatever became of it.
     pub fn claim(&self) -> Claim {
         Claim::new(self.key.clone(), self.owner)
+    }
+}
+
+/// Tells the supervisor that a lease may be lost, so that it renews at once instead of at the next
+/// heartbeat. The hint decides nothing, the renewal's answer does: a wrong hint costs one call.
+#[derive(Clone)]
+pub struct LossHint(Option<Arc<dyn Fn(OwnerId) + Send + Sync>>);
+
+impl LossHint {
+    /// A hint that calls `listener` with the owner whose lease may be lost.
+    pub fn new(listener: impl Fn(OwnerId) + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(listener)))
+    }
+
+    /// The lease of `owner` may be lost. Never blocks; cheap.
+    pub fn fire(&self, owner: OwnerId) {
+        if let Some(listener) = &self.0 {
+            listener(owner);
+        }
+    }
+}
+
+impl fmt::Debug for LossHint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("LossHint")
     }
 }
 
@@ -65,7 +104,6 @@ pub struct Grant {
     token: FencingToken,
     ttl: Ttl,
     takeover: Takeover,
-    loss_hint: Option<Arc<Notify>>,
 }
 
 /// What became of the holder before this one.
@@ -84,19 +122,12 @@ pub enum Takeover {
 impl Grant {
     /// A grant of `token` for `ttl`, which is the TTL as the store rounded it.
     pub fn new(token: FencingToken, ttl: Ttl) -> Self {
-        Self { token, ttl, takeover: Takeover::None, loss_hint: None }
+        Self { token, ttl, takeover: Takeover::None }
     }
 
     /// Tells what became of the holder before.
     pub fn with_takeover(mut self, takeover: Takeover) -> Self {
         self.takeover = takeover;
-        self
-    }
-
-    /// A backend that hears of a loss before the next renewal calls `notify_one` on this; the
-    /// supervisor then renews at once. The hint decides nothing, the renewal's answer does.
-    pub fn with_loss_hint(mut self, hint: Arc<Notify>) -> Self {
-        self.loss_hint = Some(hint);
         self
     }
 
@@ -111,10 +142,6 @@ impl Grant {
     /// What became of the holder before.
     pub fn takeover(&self) -> Takeover {
         self.takeover
-    }
-    /// Where the backend signals that the lease may be lost.
-    pub fn loss_hint(&self) -> Option<&Arc<Notify>> {
-        self.loss_hint.as_ref()
     }
 }
 

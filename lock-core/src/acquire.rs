@@ -1,0 +1,235 @@
+//! Acquiring: the way from a request to a guard.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{sleep, timeout};
+
+use crate::guard::LockGuard;
+use crate::held::HeldLease;
+use crate::supervisor::Shared;
+use crate::{
+    AcquireError, AcquireRequest, Attempt, BackendError, Claim, Contention, ErrorKind, Grant, Lease, LockKey,
+    Operation, Outcome, Timestamp, Ttl, schedule,
+};
+
+/// A wait at the store is asked anew after this long at the latest, should its connection hang.
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
+
+/// How many grants may come after their own deadline before the acquire gives up.
+const LATE_GRANTS: u32 = 3;
+
+/// Whether, and how long, to wait for a lock that is held.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Patience {
+    DontWait,
+    WaitAtMost(Duration),
+    WaitForEver,
+}
+
+/// One acquisition: everything that is fixed before the first call.
+pub(crate) struct Acquisition {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) request: AcquireRequest,
+    pub(crate) max_hold: Option<Duration>,
+}
+
+impl Acquisition {
+    /// Acquires, counted and bounded: by the wait, and by the supervisor's shutdown.
+    pub(crate) async fn run(self, patience: Patience) -> Result<LockGuard, AcquireError> {
+        let _acquiring = self.shared.acquiring();
+        self.shared.ensure_heartbeat();
+        let began = self.shared.context.now();
+        let mut seen = None;
+        let result = {
+            let acquire = async {
+                match patience {
+                    Patience::DontWait => self.try_once().await,
+                    Patience::WaitForEver => self.wait_and_acquire(&mut seen).await,
+                    Patience::WaitAtMost(limit) => match timeout(limit, self.wait_and_acquire(&mut seen)).await {
+                        Ok(result) => result,
+                        Err(_) => Err(AcquireError::wait_timed_out(self.key(), limit, seen.take())),
+                    },
+                }
+            };
+            self.shared.closed.run_until_cancelled(acquire).await.unwrap_or(Err(AcquireError::ShutDown))
+        };
+        match &result {
+            Ok(guard) => self.shared.context.telemetry.waited(guard.key(), self.shared.context.now().since(began)),
+            Err(error) => self.shared.context.telemetry.not_acquired(self.key(), error),
+        }
+        result
+    }
+
+    async fn try_once(&self) -> Result<LockGuard, AcquireError> {
+        let turn = self.shared.queues.turn_unless_contended(self.key()).await;
+        let _turn = turn.map_err(AcquireError::held)?;
+        let mut clean_up = CleanUp::arm(self);
+        let mut trouble = Trouble::default();
+        match self.attempt(&mut trouble).await? {
+            Ok(guard) => {
+                clean_up.disarm();
+                Ok(guard)
+            }
+            Err(seen) => {
+                // "Held" says that nothing is left there, unless an earlier request is still on its way.
+                if trouble.outcome == Outcome::NotApplied {
+                    clean_up.disarm();
+                }
+                Err(AcquireError::held(seen))
+            }
+        }
+    }
+
+    async fn wait_and_acquire(&self, last_seen: &mut Option<Contention>) -> Result<LockGuard, AcquireError> {
+        let turn = self.shared.queues.turn(self.key()).await;
+        let mut clean_up = CleanUp::arm(self);
+        let mut trouble = Trouble::default();
+        loop {
+            match self.attempt(&mut trouble).await? {
+                Ok(guard) => {
+                    clean_up.disarm();
+                    return Ok(guard);
+                }
+                Err(seen) => {
+                    turn.waits(seen.clone());
+                    let seen = last_seen.insert(seen);
+                    self.wait_at_the_store(seen, &mut trouble).await?;
+                }
+            }
+        }
+    }
+
+    /// Asks the store until it answers, or until it has failed to for too long.
+    async fn attempt(&self, trouble: &mut Trouble) -> Result<Result<LockGuard, Contention>, AcquireError> {
+        let context = &self.shared.context;
+        let mut late = 0;
+        loop {
+            let sent = context.now();
+            let call = context.backend.try_acquire(&self.request);
+            match context.call(Operation::Acquire, self.key(), context.limits.call, call).await {
+                Ok(Attempt::Held(seen)) => return Ok(Err(seen)),
+                Ok(Attempt::Granted(grant)) => {
+                    if let Some(guard) = self.adopt(sent, &grant)? {
+                        return Ok(Ok(guard));
+                    }
+                    // The lease may be over. The same owner asks again: that refreshes it if it isn't.
+                    late += 1;
+                    if late == LATE_GRANTS {
+                        let message = "the store grants, but its answers come after the lease's deadline";
+                        let error = BackendError::new(ErrorKind::TimedOut, Operation::Acquire, message);
+                        return Err(AcquireError::Ambiguous(
+                            error.with_key(self.key()).with_advice("use a longer TTL, or look why the store is slow"),
+                        ));
+                    }
+                }
+                Err(error) => sleep(trouble.pause_after(self, error)?).await,
+            }
+        }
+    }
+
+    /// Makes a guard of a grant; `None` when the grant's deadline has passed already.
+    fn adopt(&self, sent: Timestamp, grant: &Grant) -> Result<Option<LockGuard>, AcquireError> {
+        let shared = &self.shared;
+        let now = shared.context.now();
+        if now >= schedule::deadline(sent, grant.ttl().get()) {
+            return Ok(None);
+        }
+        if let Err(seen) = shared.note_token(self.key(), grant.token()) {
+            shared.context.telemetry.fencing_regression(self.key(), grant.token(), seen);
+            return Err(AcquireError::FencingRegression { key: self.key().clone(), granted: grant.token(), seen });
+        }
+        shared.context.telemetry.granted(self.key(), grant, now.since(sent));
+        let lease = Lease::new(self.request.claim(), grant.token(), grant.ttl());
+        let lease = HeldLease::new(shared.context.clone(), lease, sent, self.max_hold, fastrand::f64());
+        let guard = LockGuard::new(Arc::new(lease), shared.heartbeat.clone());
+        // A shutdown lets go of what is kept by then; what comes later lets go of itself.
+        if shared.closed.is_cancelled() { Err(AcquireError::ShutDown) } else { Ok(Some(guard)) }
+    }
+
+    /// Waits at the store until another try is worth while. May return early.
+    async fn wait_at_the_store(&self, seen: &Contention, trouble: &mut Trouble) -> Result<(), AcquireError> {
+        let context = &self.shared.context;
+        let capabilities = context.backend.capabilities();
+        let expiry = seen.expires_in().map(|left| left + capabilities.wake_up_within() + context.limits.call);
+        let limit = expiry.map_or(LONGEST_WAIT, |expiry| expiry.min(LONGEST_WAIT));
+        match timeout(limit, context.backend.wait(&self.request, seen)).await {
+            Ok(Err(error)) => sleep(trouble.pause_after(self, error)?).await,
+            Ok(Ok(())) | Err(_) => trouble.is_over(),
+        }
+        Ok(())
+    }
+
+    fn key(&self) -> &LockKey {
+        self.request.key()
+    }
+}
+
+/// Calls that failed one after the other.
+struct Trouble {
+    failures: u32,
+    since: Option<Timestamp>,
+    /// Whether any request of this acquisition may still be applied. Never goes back.
+    outcome: Outcome,
+}
+
+impl Default for Trouble {
+    fn default() -> Self {
+        Self { failures: 0, since: None, outcome: Outcome::NotApplied }
+    }
+}
+
+impl Trouble {
+    /// Takes in a failure: how long to pause before the next call, or the error that ends the acquire.
+    fn pause_after(&mut self, acquisition: &Acquisition, error: BackendError) -> Result<Duration, AcquireError> {
+        let context = &acquisition.shared.context;
+        let error = if error.key().is_none() { error.with_key(acquisition.key()) } else { error };
+        if error.outcome() == Outcome::Unknown {
+            self.outcome = Outcome::Unknown;
+        }
+        self.failures += 1;
+        let now = context.now();
+        let pause = schedule::retry_after(self.failures);
+        let since = *self.since.get_or_insert(now);
+        if error.is_transient() && (now + pause).since(since) < context.limits.patience {
+            context.telemetry.retried(&error);
+            return Ok(pause);
+        }
+        Err(match self.outcome {
+            Outcome::Unknown => AcquireError::Ambiguous(error),
+            Outcome::NotApplied => AcquireError::Backend(error),
+        })
+    }
+
+    fn is_over(&mut self) {
+        self.failures = 0;
+        self.since = None;
+    }
+}
+
+/// Releases in the background whatever an acquire may have left at the store, unless it is
+/// disarmed. Armed before the first call, so that it covers every way out: an error, a panic, a
+/// dropped future.
+struct CleanUp<'a> {
+    shared: &'a Shared,
+    armed: Option<(Claim, Ttl)>,
+}
+
+impl<'a> CleanUp<'a> {
+    fn arm(acquisition: &'a Acquisition) -> Self {
+        let (claim, ttl) = (acquisition.request.claim(), acquisition.request.ttl());
+        Self { shared: &acquisition.shared, armed: Some((claim, ttl)) }
+    }
+
+    fn disarm(&mut self) {
+        self.armed = None;
+    }
+}
+
+impl Drop for CleanUp<'_> {
+    fn drop(&mut self) {
+        if let Some((claim, ttl)) = self.armed.take() {
+            self.shared.heartbeat.clean_up(claim, ttl);
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! From a URL to a supervisor.
+
+use std::env::VarError;
+use std::sync::Arc;
+
+use lock_core::{Store, Supervisor};
+use url::Url;
+
+use crate::ConnectError;
+
+/// The environment variable that names the store.
+const URL_VARIABLE: &str = "DISTLOCK_URL";
+
+/// The embedded default: a directory on this host.
+const DEFAULT_URL: &str = "file:";
+
+/// What can be written, told with every URL that can't be used.
+pub(crate) const KNOWN: &str = "known are \"file:\" (a directory of this user's) and \"file:///DIRECTORY\"";
+
+/// Opens the store that `url` names and makes a supervisor over it.
+///
+/// | URL | store | feature |
+/// |---|---|---|
+/// | `file:`, `file:///directory` | a directory on this host | `file` |
+///
+/// # Errors
+/// [`ConnectError`]: the URL makes no sense, names what isn't known or isn't built in, or the
+/// store can't be used.
+///
+/// # Cancel safety
+/// Dropping the future drops the connection.
+pub async fn connect(url: &str) -> Result<Supervisor, ConnectError> {
+    Ok(Supervisor::builder(open(url).await?).build())
+}
+
+/// As [`connect`], to the store that `DISTLOCK_URL` names; without it, to `file:`.
+///
+/// # Errors
+/// As [`connect`], and when the variable isn't Unicode.
+///
+/// # Cancel safety
+/// As [`connect`].
+pub async fn connect_from_env() -> Result<Supervisor, ConnectError> {
+    Ok(Supervisor::builder(open_from_env().await?).build())
+}
+
+/// Opens a store for its administration: to look at its locks, to take one away, to check it.
+/// [`Supervisor::builder`] makes a supervisor of it, too.
+///
+/// # Errors
+/// As [`connect`].
+///
+/// # Cancel safety
+/// As [`connect`].
+pub async fn open(url: &str) -> Result<Arc<dyn Store>, ConnectError> {
+    let (scheme, _) = url.split_once(':').ok_or_else(|| invalid("it has no scheme"))?;
+    match scheme {
+        #[cfg(feature = "file")]
+        "file" => file::open(url),
+        _ => Err(ConnectError::UnknownScheme { scheme: scheme.to_owned() }),
+    }
+}
+
+/// As [`open`], the store that `DISTLOCK_URL` names; without it, `file:`.
+///
+/// # Errors
+/// As [`connect_from_env`].
+///
+/// # Cancel safety
+/// As [`connect`].
+pub async fn open_from_env() -> Result<Arc<dyn Store>, ConnectError> {
+    match std::env::var(URL_VARIABLE) {
+        Ok(url) => open(&url).await,
+        Err(VarError::NotPresent) => open(DEFAULT_URL).await,
+        Err(VarError::NotUnicode(_)) => Err(ConnectError::Environment { name: URL_VARIABLE }),
+    }
+}
+
+fn invalid(why: impl Into<String>) -> ConnectError {
+    ConnectError::InvalidUrl { why: why.into() }
+}
+
+#[cfg(feature = "file")]
+mod file {
+    use std::path::PathBuf;
+
+    use lock_core::LockKey;
+    use lock_file::FileBackend;
+
+    use super::{Arc, ConnectError, Store, Url, invalid};
+
+    const PARAMETERS: &str = "\"prefix\" and \"network\"";
+
+    pub(super) fn open(text: &str) -> Result<Arc<dyn Store>, ConnectError> {
+        let url = Url::parse(text).map_err(|error| invalid(error.to_string()))?;
+        let path = text["file:".len()..].split(['?', '#']).next().unwrap_or_default();
+        let mut directory = match path {
+            "" => default_directory()?,
+            path if path.starts_with('/') => {
+                url.to_file_path().map_err(|()| invalid("it names another host; a directory is file:///DIRECTORY"))?
+            }
+            _ => return Err(invalid("a directory is named from the root: file:///DIRECTORY")),
+        };
+        let mut network = false;
+        for (name, value) in url.query_pairs() {
+            match (&*name, &*value) {
+                // "@" never stands in a key's encoded name, so a prefix never meets a lock.
+                ("prefix", prefix) => directory.push(format!("@{}", prefix_name(prefix)?)),
+                ("network", "allow") => network = true,
+                ("network", _) => {
+                    return Err(ConnectError::InvalidParameter {
+                        scheme: "file",
+                        name: "network",
+                        value: value.into_owned(),
+                        why: "the only value is \"allow\"".to_owned(),
+                    });
+                }
+                _ => {
+                    return Err(ConnectError::UnknownParameter {
+                        scheme: "file",
+                        name: name.into_owned(),
+                        known: PARAMETERS,
+                    });
+                }
+            }
+        }
+        Ok(Arc::new(FileBackend::builder(directory).allow_network_file_system(network).open()?))
+    }
+
+    fn prefix_name(prefix: &str) -> Result<String, ConnectError> {
+        let key = LockKey::new(prefix).map_err(|error| ConnectError::InvalidParameter {
+            scheme: "file",
+            name: "prefix",
+            value: prefix.to_owned(),
+            why: error.to_string(),
+        })?;
+        Ok(key.encoded_within(200))
+    }
+
+    /// `DISTLOCK_DIR`, else the user's own directory.
+    fn default_directory() -> Result<PathBuf, ConnectError> {
+        match std::env::var_os("DISTLOCK_DIR").filter(|directory| !directory.is_empty()) {
+            Some(directory) => Ok(directory.into()),
+            None => Ok(lock_file::default_directory()?),
+        }
+    }
+}
