@@ -6,6 +6,7 @@ mod capabilities;
 mod error;
 mod holder;
 mod key;
+mod memory;
 mod request;
 mod token;
 mod ttl;
@@ -17,6 +18,7 @@ pub use capabilities::{Capabilities, Fairness, LeaseClock, Scope, TokenDurabilit
 pub use error::{BackendError, ErrorKind, Operation, Retry};
 pub use holder::{HolderInfo, InvalidLabel, Label, LockRecord};
 pub use key::{InvalidKey, LockKey, shorten};
+pub use memory::MemoryBackend;
 pub use request::{AcquireRequest, Attempt, Claim, Contention, Grant, Lease, Release, Renewal, Takeover};
 pub use token::{FencingToken, InvalidOwnerId, OwnerId};
 pub use ttl::{InvalidTtl, Ttl};

@@ -44,6 +44,10 @@ impl AcquireRequest {
     pub fn holder(&self) -> &HolderInfo {
         &self.holder
     }
+    /// The same, shared: for a store that keeps it as it is.
+    pub fn holder_shared(&self) -> Arc<HolderInfo> {
+        self.holder.clone()
+    }
     /// The claim that undoes this request, whatever became of it.
     pub fn claim(&self) -> Claim {
         Claim::new(self.key.clone(), self.owner)
