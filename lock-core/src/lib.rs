@@ -3,6 +3,8 @@
 mod admin;
 mod backend;
 mod capabilities;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod error;
 mod holder;
 mod key;
