@@ -142,3 +142,31 @@ async fn abandoned_temporaries_are_swept_and_fresh_ones_are_not() {
     open(dir.path());
     assert!(!old.exists() && fresh.exists() && locked_old.exists());
 }
+
+#[tokio::test]
+async fn fault_55_what_is_let_go_is_free_even_if_a_child_keeps_the_descriptor() {
+    let dir = tempfile::tempdir().unwrap();
+    let (a, b) = (open(dir.path()), open(dir.path()));
+    let mine = request("k");
+    granted(&a, &mine).await;
+    // The same opening of the file, as a forked child has it.
+    let in_the_child = a.shared.owners.with(&mine.claim(), |mine| match mine {
+        crate::owners::Mine::Held(held) => held.file.file().try_clone().unwrap(),
+        other => panic!("{other:?}"),
+    });
+    drop(a);
+    assert_eq!(granted(&b, &request("k")).await.takeover(), Takeover::Crashed);
+    drop(in_the_child);
+}
+
+#[tokio::test]
+async fn probes_do_not_hide_each_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let (a, b) = (open(dir.path()), open(dir.path()));
+    granted(&a, &request("k")).await;
+    drop(a);
+    // Another process is stopped in the middle of its probe.
+    let probe = current_file(&b, "k");
+    probe.try_lock_shared().unwrap();
+    assert_eq!(granted(&b, &request("k")).await.takeover(), Takeover::Crashed);
+}
