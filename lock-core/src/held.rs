@@ -25,8 +25,7 @@ struct State {
     hold_until: Option<Timestamp>,
     /// How many renewals in a row failed.
     failures: u32,
-    /// A renewal is under way.
-    renewing: bool,
+    renewal: RenewalStage,
     /// Where the heartbeat's timers have this lease.
     armed: Option<Timestamp>,
 }
@@ -36,6 +35,14 @@ enum Phase {
     Unknown(Arc<BackendError>),
     /// One-way: no other phase follows.
     Ended(LostReason),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum RenewalStage {
+    None,
+    /// Due, and not begun.
+    Due,
+    UnderWay,
 }
 
 /// What the heartbeat is to do with a lease whose timer fired.
@@ -59,10 +66,10 @@ impl HeldLease {
             phase: Phase::Held,
             granted_at: now,
             deadline: schedule::deadline(sent, ttl),
-            renew_at: sent + schedule::first_renew_after(ttl, random),
+            renew_at: schedule::on_grid(sent + schedule::first_renew_after(ttl, random), ttl),
             hold_until: max_hold.map(|limit| now + limit),
             failures: 0,
-            renewing: false,
+            renewal: RenewalStage::None,
             armed: None,
         };
         Self { lease, context, state: Mutex::new(state), changed: Notify::new() }
@@ -114,12 +121,33 @@ impl HeldLease {
     /// A timer fired: ends the lease if it is over, else tells whether a renewal is to be sent.
     pub(crate) fn on_timer(&self) -> Due {
         self.update(|state, now| {
-            if state.is_live() && !state.renewing && now >= state.renew_at {
-                state.renewing = true;
+            if state.is_live() && state.renewal == RenewalStage::None && now >= state.renew_at {
+                state.renewal = RenewalStage::Due;
                 return Due::Renewal;
             }
             Due::Nothing
         })
+    }
+
+    /// Begins a renewal that is due. False when the lease has ended: then none is sent.
+    pub(crate) fn begin_renewal(&self) -> bool {
+        self.update(|state, _| {
+            let live = state.is_live();
+            state.renewal = if live { RenewalStage::UnderWay } else { RenewalStage::None };
+            live
+        })
+    }
+
+    /// The renewal under way is over, whatever became of it: answered, or its task was dropped.
+    pub(crate) fn end_renewal(&self) {
+        self.update(|state, now| {
+            state.renewal = RenewalStage::None;
+            // No answer was taken in: the backend panicked, or its runtime is gone.
+            if state.renew_at <= now {
+                state.put_off_renewal(now, self.lease.ttl());
+            }
+        });
+        self.changed.notify_waiters();
     }
 
     /// The backend hinted at a loss: the next renewal is due now.
@@ -130,40 +158,31 @@ impl HeldLease {
     /// A renewal that was sent at `sent` succeeded.
     pub(crate) fn renewed(&self, sent: Timestamp, ttl: Ttl, random: f64) {
         self.update(|state, now| {
-            state.renewing = false;
             // A reply that comes after the deadline finds the lease ended, and changes nothing.
             if state.is_live() {
                 self.context.telemetry.renewed(state.deadline.since(now));
                 state.phase = Phase::Held;
                 state.failures = 0;
                 state.deadline = state.deadline.max(schedule::deadline(sent, ttl.get()));
-                state.renew_at = sent + schedule::renew_after(ttl.get(), random);
+                state.renew_at = schedule::on_grid(sent + schedule::renew_after(ttl.get(), random), ttl.get());
             }
         });
-        self.changed.notify_waiters();
     }
 
     /// A renewal failed: nothing is known, the old deadline stands.
     pub(crate) fn renewal_failed(&self, error: BackendError) {
         self.context.telemetry.renewal_failed(&error);
         self.update(|state, now| {
-            state.renewing = false;
             if state.is_live() {
-                state.failures = state.failures.saturating_add(1);
-                state.renew_at = now + schedule::renew_retry_after(self.lease.ttl().get(), state.failures);
+                state.put_off_renewal(now, self.lease.ttl());
                 state.phase = Phase::Unknown(Arc::new(error));
             }
         });
-        self.changed.notify_waiters();
     }
 
     /// The store said in a renewal that the lock isn't ours.
     pub(crate) fn renewal_refused(&self) {
-        self.update(|state, _| {
-            state.renewing = false;
-            state.end(LostReason::TakenAway);
-        });
-        self.changed.notify_waiters();
+        self.end(LostReason::TakenAway);
     }
 
     /// Ends the lease, unless it has ended before. No renewal begins after this.
@@ -175,7 +194,7 @@ impl HeldLease {
     pub(crate) async fn renewal_over(&self) {
         loop {
             let changed = self.changed.notified();
-            if !self.update(|state, _| state.renewing) {
+            if self.update(|state, _| state.renewal != RenewalStage::UnderWay) {
                 return;
             }
             changed.await;
@@ -185,7 +204,7 @@ impl HeldLease {
     /// When the heartbeat is to look at this lease next; `None` when it has ended.
     pub(crate) fn next_timer(&self) -> Option<Timestamp> {
         self.update(|state, _| {
-            let renewal = (!state.renewing).then_some(state.renew_at);
+            let renewal = (state.renewal == RenewalStage::None).then_some(state.renew_at);
             let next = [renewal, state.hold_until].into_iter().flatten().fold(state.deadline, Timestamp::min);
             state.is_live().then_some(next)
         })
@@ -237,6 +256,11 @@ impl State {
         if self.is_live() {
             self.phase = Phase::Ended(reason);
         }
+    }
+
+    fn put_off_renewal(&mut self, now: Timestamp, ttl: Ttl) {
+        self.failures = self.failures.saturating_add(1);
+        self.renew_at = now + schedule::renew_retry_after(ttl.get(), self.failures);
     }
 
     fn end_what_is_over(&mut self, now: Timestamp) {

@@ -40,6 +40,14 @@ pub(crate) fn first_renew_after(ttl: Duration, random: f64) -> Duration {
     (ttl / 6).mul_f64(1.0 + random)
 }
 
+/// The next moment for timers that need no precision: so that the renewals of many locks share a
+/// wake-up. A thousandth of the TTL, 30 ms at most.
+pub(crate) fn on_grid(at: Timestamp, ttl: Duration) -> Timestamp {
+    let step = (ttl / 1024).clamp(Duration::from_millis(1), Duration::from_millis(30)).as_nanos();
+    let rounded = at.since(Timestamp::ZERO).as_nanos().div_ceil(step) * step;
+    Timestamp::new(Duration::from_nanos(u64::try_from(rounded).unwrap_or(u64::MAX)))
+}
+
 /// How long to wait after the `failures`-th renewal in a row that failed (1 is the first).
 pub(crate) fn renew_retry_after(ttl: Duration, failures: u32) -> Duration {
     nth(ttl / 60, ttl / 6, failures)

@@ -1,0 +1,102 @@
+//! The conformance kit: one line gives a backend one named test for each thing a lock's users rely on.
+//!
+//! Needs the feature `conformance`. In a backend's `tests/conformance.rs`:
+//!
+//! ```no_run
+//! use std::time::Duration;
+//!
+//! use lock_core::MemoryBackend;
+//! use lock_core::conformance::{Client, Harness, HarnessError};
+//!
+//! struct MyHarness {
+//!     store: MemoryBackend, // a directory, a key prefix, ...: something no other test uses
+//! }
+//!
+//! impl MyHarness {
+//!     async fn start() -> Result<Self, HarnessError> {
+//!         Ok(Self { store: MemoryBackend::new() })
+//!     }
+//! }
+//!
+//! #[lock_core::async_trait]
+//! impl Harness for MyHarness {
+//!     async fn client(&self) -> Result<Client, HarnessError> {
+//!         Ok(Client::of(self.store.clone()))
+//!     }
+//!
+//!     fn ttl(&self) -> Duration {
+//!         Duration::from_millis(200)
+//!     }
+//! }
+//!
+//! lock_core::conformance!(MyHarness::start);
+//! # fn main() {}
+//! ```
+//!
+//! The tests are plain `#[test]` functions in a module `conformance`, each with a tokio runtime of its own; the
+//! calling crate needs no other dependency. A second store in the same file names its module:
+//! `lock_core::conformance!(cluster: || MyHarness::start_with("a cluster"));`.
+//!
+//! # What a failure says
+//! Which rule is broken, what was expected, and what was seen. A store that can't be reached fails every test.
+//!
+//! # What doesn't apply
+//! A case that needs what a store says it doesn't have (a queue, administration, a TTL outside its range) passes and
+//! prints why; the test `z_not_applicable_cases` prints them all. See them with `-- --nocapture`.
+//!
+//! # What isn't tested
+//! Faults: servers that die, networks that break, clocks that jump. They need the store's own means.
+
+mod admin;
+mod cases;
+mod exclusion;
+mod harness;
+mod keys;
+mod kit;
+mod leases;
+mod release;
+mod rule;
+mod run;
+mod tokens;
+mod waiting;
+
+pub use cases::{CASES, Case};
+pub use harness::{Client, Harness, HarnessError};
+pub use rule::Rule;
+pub use run::{Failure, Outcome, report_not_applicable, run, run_case};
+
+/// Makes one test for each case of the kit; see [`conformance`](mod@crate::conformance).
+///
+/// Takes an expression that is called to start a harness: `fn() -> impl Future<Output = Result<impl Harness, E>>`.
+#[macro_export]
+macro_rules! conformance {
+    ($module:ident: $start:expr) => {
+        #[cfg(test)]
+        mod $module {
+            #[allow(unused_imports, reason = "the expression may name things of the calling module")]
+            use super::*;
+            $crate::__conformance_cases! { __conformance_tests [$start] }
+        }
+    };
+    ($start:expr) => {
+        $crate::conformance! { conformance: $start }
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __conformance_tests {
+    ([$start:expr] $($module:ident $name:ident $rule:ident $needs:ident $description:literal;)*) => {
+        $(
+            #[test]
+            fn $name() {
+                $crate::conformance::run(stringify!($name), $start);
+            }
+        )*
+
+        #[test]
+        fn z_not_applicable_cases() {
+            $crate::conformance::report_not_applicable($start);
+        }
+    };
+}
