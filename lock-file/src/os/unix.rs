@@ -1,0 +1,191 @@
+//! Linux and macOS: the kernel lock is `flock` on the record itself.
+//!
+//! POSIX record locks would not do: closing any descriptor of the file drops them.
+
+use std::fs::{File, OpenOptions, Permissions, TryLockError};
+use std::io;
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::Path;
+
+use lock_core::OwnerId;
+use rustix::fs::{CWD, OFlags, RenameFlags};
+use rustix::io::Errno;
+
+/// A process may take its own released record forward in place (see `reuse.rs`).
+pub(crate) const MOVES_RECORDS: bool = true;
+
+/// inotify tells that a file open for writing was closed, so of its holder's death; kqueue doesn't.
+pub(crate) const WATCH_TELLS_OF_DEATH: bool = cfg!(target_os = "linux");
+
+/// A record that this process writes, and whose kernel lock it holds until this is dropped.
+#[derive(Debug)]
+pub(crate) struct OwnFile(File);
+
+impl OwnFile {
+    /// A new file at `path`, locked. `WouldBlock`: a probe was faster than our lock; try another.
+    pub(crate) fn create(path: &Path, _owner: Option<OwnerId>) -> io::Result<Self> {
+        let flags = OFlags::NOFOLLOW.bits().cast_signed();
+        let file =
+            OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).custom_flags(flags).open(path)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Self(file)),
+            Err(error) => {
+                std::fs::remove_file(path)?;
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Writes at the file's beginning, by one call.
+    pub(crate) fn write(&self, bytes: &[u8]) -> io::Result<()> {
+        self.0.write_all_at(bytes, 0)
+    }
+
+    /// The file, for reading.
+    pub(crate) fn file(&self) -> &File {
+        &self.0
+    }
+}
+
+impl Drop for OwnFile {
+    /// Unlocks by word: a child forked meanwhile may keep the descriptor, and with it the lock.
+    fn drop(&mut self) {
+        // Fails only if the descriptor is no file, and then there is no lock.
+        let _ = self.0.unlock();
+    }
+}
+
+/// Opens a record for reading. A symbolic link in its place is an error.
+pub(crate) fn open_record(path: &Path) -> io::Result<File> {
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(path)
+}
+
+/// Reads from the file's beginning.
+pub(crate) fn read_start(file: &File, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut read = 0;
+    while read < buffer.len() {
+        match file.read_at(&mut buffer[read..], read as u64) {
+            Ok(0) => break,
+            Ok(n) => read += n,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(read)
+}
+
+/// Whether nobody holds the record's kernel lock: its holder let go, or its process is gone.
+///
+/// The probe is a *shared* lock, so that two probes at once don't take each other for a holder.
+pub(crate) fn nobody_locks(_path: &Path, file: &File, _owner: Option<OwnerId>) -> io::Result<bool> {
+    match file.try_lock_shared() {
+        Ok(()) => file.unlock().map(|()| true),
+        Err(TryLockError::WouldBlock) => Ok(false),
+        Err(TryLockError::Error(error)) => Err(error),
+    }
+}
+
+/// Whether the process that was preparing the file at `path` is gone.
+pub(crate) fn is_abandoned(path: &Path) -> io::Result<bool> {
+    nobody_locks(path, &open_record(path)?, None)
+}
+
+/// Whether `path` is this very file. An open file's number isn't given to another one.
+pub(crate) fn is_at(file: &File, path: &Path) -> io::Result<bool> {
+    let there = match rustix::fs::lstat(path) {
+        Err(Errno::NOENT | Errno::NOTDIR) => return Ok(false),
+        answer => answer?,
+    };
+    let ours = rustix::fs::fstat(file)?;
+    Ok((there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino))
+}
+
+/// Whether anything is at `path`.
+pub(crate) fn exists(path: &Path) -> io::Result<bool> {
+    match rustix::fs::lstat(path) {
+        Ok(_) => Ok(true),
+        Err(Errno::NOENT | Errno::NOTDIR) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Gives a file its place by one atomic step that fails with `AlreadyExists` if it is taken.
+pub(crate) fn publish(from: &Path, to: &Path) -> io::Result<()> {
+    match rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => publish_by_link(from, to),
+        answer => Ok(answer?),
+    }
+}
+
+/// The same where the file system has no such rename.
+pub(crate) fn publish_by_link(from: &Path, to: &Path) -> io::Result<()> {
+    std::fs::hard_link(from, to)?;
+    std::fs::remove_file(from)
+}
+
+/// Moves a file to a place that nobody else uses.
+pub(crate) fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    std::fs::rename(from, to)
+}
+
+/// Removes a file.
+pub(crate) fn remove(path: &Path) -> io::Result<()> {
+    std::fs::remove_file(path)
+}
+
+/// Creates a directory that nobody else may enter.
+pub(crate) fn create_private_directory(path: &Path) -> io::Result<()> {
+    std::fs::create_dir(path)?;
+    // Whatever the umask took away, the owner needs.
+    std::fs::set_permissions(path, Permissions::from_mode(0o700))
+}
+
+/// This user's number.
+pub(crate) fn user() -> u32 {
+    rustix::process::geteuid().as_raw()
+}
+
+/// Owner and mode of a directory, without following a link at its end.
+pub(crate) fn owner_and_mode(path: &Path) -> io::Result<(u32, u32)> {
+    let meta = std::fs::symlink_metadata(path)?;
+    Ok((meta.uid(), meta.mode()))
+}
+
+/// The lease clock. `CLOCK_MONOTONIC` stands still in suspend.
+#[cfg(not(target_vendor = "apple"))]
+pub(crate) fn monotonic_ns() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    nanos(now.tv_sec, now.tv_nsec)
+}
+
+/// The lease clock. `CLOCK_MONOTONIC` goes on in a Mac's sleep, `CLOCK_UPTIME_RAW` doesn't.
+#[cfg(target_vendor = "apple")]
+pub(crate) fn monotonic_ns() -> u64 {
+    let clock = nix::time::ClockId::from_raw(nix::libc::CLOCK_UPTIME_RAW);
+    // Refused for an unknown clock only, and macOS has had this one since 10.12.
+    nix::time::clock_gettime(clock).map_or(0, |now| nanos(now.tv_sec(), now.tv_nsec()))
+}
+
+fn nanos(seconds: i64, nanos: i64) -> u64 {
+    u64::try_from(seconds * 1_000_000_000 + nanos).unwrap_or(0)
+}
+
+/// The name of this boot, where /proc tells it.
+pub(crate) fn boot_id() -> Option<String> {
+    let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    Some(id.trim().to_owned())
+}
+
+/// The name of this process's time namespace, where there are any.
+pub(crate) fn time_namespace() -> Option<String> {
+    Some(std::fs::read_link("/proc/self/ns/time").ok()?.to_string_lossy().into_owned())
+}
+
+/// When this process was started, in ticks since the boot, where /proc tells it.
+pub(crate) fn process_started() -> Option<u64> {
+    let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
+    // The second field, in parentheses, is the program's name and may contain anything.
+    let (_, rest) = stat.rsplit_once(')')?;
+    rest.split_ascii_whitespace().nth(19)?.parse().ok()
+}

@@ -1,0 +1,218 @@
+//! Watching lock directories, so that those who wait are told of a release, a crash, a takeover.
+//!
+//! One watcher per backend, created by the first wait. On Linux inotify reports the closing of a
+//! file that was open for writing, so the death of a holder is told as well as its release.
+
+use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind};
+use notify::{Event, RecommendedWatcher, RecursiveMode, Watcher};
+use tokio::sync::watch;
+
+use crate::owners::lock;
+use crate::slot::number_of;
+
+/// Under steady contention a process waits again at once: the watch stays for it.
+const LINGER: Duration = Duration::from_secs(2);
+/// Lingering watches beyond this are dropped at once.
+const MAX_IDLE: usize = 64;
+
+/// The watches of one backend.
+#[derive(Debug, Default)]
+pub(crate) struct Watches {
+    places: Arc<Mutex<HashMap<PathBuf, Place>>>,
+    /// Its own mutex: the watcher's thread, which takes `places`, must never wait for a caller
+    /// that waits for that thread. `Some(None)`: it couldn't be created.
+    watcher: Mutex<Option<Option<RecommendedWatcher>>>,
+    any_idle: Arc<AtomicBool>,
+    warned: AtomicBool,
+}
+
+/// A watched directory.
+#[derive(Debug)]
+struct Place {
+    changes: watch::Sender<u64>,
+    users: usize,
+    idle_since: Instant,
+    /// The kernel watches it. Not so when that failed, or the directory was deleted.
+    watched: bool,
+}
+
+/// One waiter's part in a watch.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    directory: PathBuf,
+    changes: watch::Receiver<u64>,
+    places: Arc<Mutex<HashMap<PathBuf, Place>>>,
+    any_idle: Arc<AtomicBool>,
+}
+
+impl Watches {
+    /// Begins to watch `directory`. Changes from now on are told.
+    pub(crate) fn watch(&self, directory: &Path) -> Watch {
+        let (changes, watched) = {
+            let mut places = lock(&self.places);
+            let place = places.entry(directory.to_owned()).or_insert_with(|| Place {
+                changes: watch::Sender::new(0),
+                users: 0,
+                idle_since: Instant::now(),
+                watched: false,
+            });
+            place.users += 1;
+            (place.changes.subscribe(), place.watched)
+        };
+        if !watched {
+            let watched = self.add(directory);
+            if let Some(place) = lock(&self.places).get_mut(directory) {
+                place.watched = watched;
+            }
+        }
+        Watch {
+            directory: directory.to_owned(),
+            changes,
+            places: self.places.clone(),
+            any_idle: self.any_idle.clone(),
+        }
+    }
+
+    fn add(&self, directory: &Path) -> bool {
+        let mut watcher = lock(&self.watcher);
+        let watcher = watcher.get_or_insert_with(|| {
+            let places = self.places.clone();
+            let told = notify::recommended_watcher(move |event| tell(&places, event));
+            told.inspect_err(|error| self.warn(error)).ok()
+        });
+        let Some(watcher) = watcher else { return false };
+        let added = watcher.watch(directory, RecursiveMode::NonRecursive);
+        added.inspect_err(|error| self.warn(error)).is_ok()
+    }
+
+    fn warn(&self, error: &notify::Error) {
+        if !self.warned.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                %error,
+                "no directory watch: waiting for locks falls back to asking every few milliseconds; \
+                 raise fs.inotify.max_user_instances or max_user_watches"
+            );
+        }
+    }
+
+    /// Drops watches that nobody has used for a while. Called on the way of other calls: dropping
+    /// one waits for the watcher's thread, which a destructor must not. One load when idle.
+    pub(crate) fn tidy(&self) {
+        if !self.any_idle.load(Ordering::Relaxed) {
+            return;
+        }
+        let mut over = Vec::new();
+        {
+            let mut places = lock(&self.places);
+            let mut idle = places.values().filter(|place| place.users == 0).count();
+            places.retain(|directory, place| {
+                let keep = place.users > 0 || (idle <= MAX_IDLE && place.idle_since.elapsed() < LINGER);
+                if !keep {
+                    idle -= 1;
+                    over.push((directory.clone(), place.watched));
+                }
+                keep
+            });
+            self.any_idle.store(idle > 0, Ordering::Relaxed);
+        }
+        if let Some(Some(watcher)) = &mut *lock(&self.watcher) {
+            for (directory, _) in over.iter().filter(|(_, watched)| *watched) {
+                // Fails when the directory is gone, and the watch with it.
+                let _ = watcher.unwatch(directory);
+            }
+        }
+    }
+
+    /// As if the system had no watch to give.
+    #[cfg(test)]
+    pub(crate) fn break_for_test(&self) {
+        *lock(&self.watcher) = Some(None);
+    }
+
+    /// How many directories are watched.
+    #[cfg(test)]
+    pub(crate) fn count(&self) -> usize {
+        lock(&self.places).len()
+    }
+}
+
+impl Watch {
+    /// Forgets the changes so far: the caller looks now.
+    pub(crate) fn seen(&mut self) {
+        self.changes.mark_unchanged();
+    }
+
+    /// Waits for a change after the last [`seen`](Self::seen). Never ends without a watch.
+    pub(crate) async fn changed(&mut self) {
+        if self.changes.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Whether changes are told at present.
+    pub(crate) fn works(&self) -> bool {
+        lock(&self.places).get(&self.directory).is_some_and(|place| place.watched)
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        if let Some(place) = lock(&self.places).get_mut(&self.directory) {
+            place.users -= 1;
+            if place.users == 0 {
+                place.idle_since = Instant::now();
+                self.any_idle.store(true, Ordering::Relaxed);
+            }
+        }
+    }
+}
+
+/// Wakes those whom an event concerns. On the watcher's thread.
+fn tell(places: &Mutex<HashMap<PathBuf, Place>>, event: notify::Result<Event>) {
+    let event = match event {
+        Ok(event) => event,
+        Err(error) => Event { paths: error.paths, ..Event::new(EventKind::Any) },
+    };
+    if !concerns_waiters(&event.kind) {
+        return;
+    }
+    let mut places = lock(places);
+    if event.need_rescan() || event.paths.is_empty() {
+        // Events were lost: everybody looks.
+        places.values_mut().for_each(Place::wake);
+        return;
+    }
+    for path in &event.paths {
+        if let Some(place) = places.get_mut(path) {
+            // The directory itself was deleted or moved, and the kernel's watch with it.
+            place.watched = false;
+            place.wake();
+        } else if path.file_name().and_then(OsStr::to_str).and_then(number_of).is_some()
+            && let Some(place) = path.parent().and_then(|parent| places.get_mut(parent))
+        {
+            place.wake();
+        }
+    }
+}
+
+/// Others' opening and reading must not wake those who wait, or each would wake all the others.
+fn concerns_waiters(kind: &EventKind) -> bool {
+    match kind {
+        EventKind::Access(AccessKind::Close(AccessMode::Write)) => true,
+        EventKind::Access(_) | EventKind::Modify(ModifyKind::Metadata(_)) => false,
+        _ => true,
+    }
+}
+
+impl Place {
+    fn wake(&mut self) {
+        self.changes.send_modify(|count| *count += 1);
+    }
+}
