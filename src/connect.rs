@@ -85,7 +85,7 @@ mod file {
     use std::path::PathBuf;
 
     use lock_core::LockKey;
-    use lock_file::FileBackend;
+    use lock_file::{FileBackend, NetworkFileSystems};
 
     use super::{Arc, ConnectError, Store, Url, invalid};
 
@@ -95,18 +95,18 @@ mod file {
         let url = Url::parse(text).map_err(|error| invalid(error.to_string()))?;
         let path = text["file:".len()..].split(['?', '#']).next().unwrap_or_default();
         let mut directory = match path {
-            "" => default_directory()?,
+            "" => default_directory(),
             path if path.starts_with('/') => {
                 url.to_file_path().map_err(|()| invalid("it names another host; a directory is file:///DIRECTORY"))?
             }
             _ => return Err(invalid("a directory is named from the root: file:///DIRECTORY")),
         };
-        let mut network = false;
+        let mut network = NetworkFileSystems::Refuse;
         for (name, value) in url.query_pairs() {
             match (&*name, &*value) {
                 // "@" never stands in a key's encoded name, so a prefix never meets a lock.
                 ("prefix", prefix) => directory.push(format!("@{}", prefix_name(prefix)?)),
-                ("network", "allow") => network = true,
+                ("network", "allow") => network = NetworkFileSystems::Allow,
                 ("network", _) => {
                     return Err(ConnectError::InvalidParameter {
                         scheme: "file",
@@ -124,7 +124,7 @@ mod file {
                 }
             }
         }
-        Ok(Arc::new(FileBackend::builder(directory).allow_network_file_system(network).open()?))
+        Ok(Arc::new(FileBackend::builder(directory).with_network_file_systems(network).open()?))
     }
 
     fn prefix_name(prefix: &str) -> Result<String, ConnectError> {
@@ -138,10 +138,9 @@ mod file {
     }
 
     /// `DISTLOCK_DIR`, else the user's own directory.
-    fn default_directory() -> Result<PathBuf, ConnectError> {
-        match std::env::var_os("DISTLOCK_DIR").filter(|directory| !directory.is_empty()) {
-            Some(directory) => Ok(directory.into()),
-            None => Ok(lock_file::default_directory()?),
-        }
+    fn default_directory() -> PathBuf {
+        std::env::var_os("DISTLOCK_DIR")
+            .filter(|directory| !directory.is_empty())
+            .map_or_else(FileBackend::default_directory, PathBuf::from)
     }
 }
