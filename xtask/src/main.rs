@@ -1,7 +1,10 @@
 //! `cargo xtask ...`: the developer's commands.
 
+mod cargo;
 #[cfg(unix)]
 mod chaos;
+mod mutants;
+mod test;
 
 use std::process::ExitCode;
 
@@ -11,9 +14,13 @@ use clap::Parser;
 #[derive(Debug, Parser)]
 #[command(bin_name = "cargo xtask")]
 enum Command {
+    /// Run all tests, and then a short chaos.
+    Test(test::Options),
     /// Stop, kill and rob real client processes at random, and prove that no invariant is broken.
     #[cfg(unix)]
     Chaos(chaos::Options),
+    /// Take each guard out of the code, and see that some test notices.
+    Mutants(mutants::Options),
     /// One client of a chaos run.
     #[cfg(unix)]
     #[command(hide = true)]
@@ -22,8 +29,10 @@ enum Command {
 
 fn main() -> ExitCode {
     let result = match Command::parse() {
+        Command::Test(options) => test::run(&options),
         #[cfg(unix)]
         Command::Chaos(options) => chaos::run(&options).map(|()| ExitCode::SUCCESS),
+        Command::Mutants(options) => mutants::run(&options).map(|()| ExitCode::SUCCESS),
         #[cfg(unix)]
         Command::ChaosClient(options) => chaos::run_client(&options).map(|()| ExitCode::SUCCESS),
     };

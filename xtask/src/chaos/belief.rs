@@ -1,15 +1,15 @@
 //! Belief: from when to when a client rightly took a lock for its own.
 
+use std::collections::BTreeMap;
+
 use super::event::{Deed, Nanos};
 use super::history::{Grant, History, Op};
 
-/// How an administrator's act bears on a grant.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// When an administrator took a grant away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Hit {
     pub(super) before: Nanos,
     pub(super) after: Nanos,
-    /// The grant was there when the act began; else it may have come in the midst of it.
-    pub(super) for_certain: bool,
 }
 
 /// One grant with its key's story around it.
@@ -18,17 +18,17 @@ pub(super) struct Belief<'a> {
     pub(super) op: &'a Op,
     pub(super) grant: &'a Grant,
     pub(super) process: &'a super::history::Process,
-    /// The first administrative act that may have ended it.
+    /// The administrative act that took it away.
     pub(super) hit: Option<Hit>,
 }
 
 /// The beliefs of all grants of a key, by their beginnings.
 pub(super) fn of_key<'a>(history: &'a History, key: &str) -> Vec<Belief<'a>> {
-    let hits = Acts::on(history, key);
+    let hits = hits(history, key);
     let mut beliefs: Vec<_> = (history.ops.iter().filter(|op| op.key == key))
         .filter_map(|op| {
             let grant = op.grant.as_ref()?;
-            Some(Belief { op, grant, process: &history.processes[op.process], hit: hits.first_hit(op, grant) })
+            Some(Belief { op, grant, process: &history.processes[op.process], hit: hits.get(&grant.token).copied() })
         })
         .collect();
     beliefs.sort_by_key(|belief| belief.grant.returned);
@@ -60,37 +60,19 @@ impl Belief<'_> {
     }
 }
 
-/// The administrative acts on one key.
-struct Acts {
-    /// Tokens broken, sorted.
-    broken: Vec<(u64, Nanos, Nanos)>,
-    /// Times of removals, in their order.
-    removals: Vec<(Nanos, Nanos)>,
-}
-
-impl Acts {
-    fn on(history: &History, wanted: &str) -> Self {
-        let (mut broken, mut removals) = (Vec::new(), Vec::new());
-        for act in &history.acts {
-            match &act.deed {
-                Deed::Broke { key, token } if key == wanted => broken.push((*token, act.before, act.after)),
-                Deed::Removed { key } if key == wanted => removals.push((act.before, act.after)),
-                _ => {}
-            }
+/// What administrators took away from one key, by token. They know whom they hit, so that
+/// nobody else is excused.
+fn hits(history: &History, wanted: &str) -> BTreeMap<u64, Hit> {
+    let mut hits = BTreeMap::new();
+    for act in &history.acts {
+        let tokens = match &act.deed {
+            Deed::Broke { key, token } if key == wanted => std::slice::from_ref(token),
+            Deed::Removed { key, tokens } if key == wanted => tokens,
+            _ => continue,
+        };
+        for token in tokens {
+            hits.entry(*token).or_insert(Hit { before: act.before, after: act.after });
         }
-        broken.sort_unstable();
-        Self { broken, removals }
     }
-
-    fn first_hit(&self, op: &Op, grant: &Grant) -> Option<Hit> {
-        let at = self.broken.partition_point(|(token, ..)| *token < grant.token);
-        let broken = self.broken.get(at).filter(|(token, ..)| *token == grant.token);
-        let broken = broken.map(|(_, before, after)| Hit { before: *before, after: *after, for_certain: true });
-        let at = self.removals.partition_point(|(_, after)| *after < op.invoked);
-        let removed = self.removals.get(at).map(|(before, after)| {
-            let for_certain = grant.returned < *before;
-            Hit { before: *before, after: *after, for_certain }
-        });
-        [broken, removed].into_iter().flatten().min_by_key(|hit| hit.before)
-    }
+    hits
 }

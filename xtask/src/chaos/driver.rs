@@ -10,7 +10,7 @@ use distlock::{BreakOutcome, FencingToken, LockKey, LockRecord, Store};
 
 use super::Options;
 use super::client::nanos;
-use super::event::{Act, Deed, Nanos};
+use super::event::{Deed, Nanos};
 use super::fleet::Fleet;
 use super::journal::{Journal, now};
 use super::plan::{Fault, Plan, Step, Target};
@@ -92,7 +92,8 @@ impl Driver<'_> {
         Ok(true)
     }
 
-    /// What `rm -r` does, but for the time it takes: first the whole directory is moved away.
+    /// What `rm -r` does, but for the time it takes: first the whole directory is moved away, so
+    /// that it is certain which grants are gone.
     fn remove(&mut self, target: Target) -> Result<bool> {
         let Some(key) = self.key(target) else { return Ok(false) };
         let (slot, away) = (self.locks.join(key.as_str()), self.locks.with_file_name("removed"));
@@ -101,7 +102,9 @@ impl Driver<'_> {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
             answer => answer.context("moving a lock's directory away")?,
         }
-        self.fleet.tell(before, Deed::Removed { key: key.to_string() });
+        let moved = now();
+        let deed = Deed::Removed { key: key.to_string(), tokens: tokens_in(&away)? };
+        self.fleet.tell_past(before, moved, deed);
         std::fs::remove_dir_all(&away).context("deleting a lock's directory")?;
         Ok(true)
     }
@@ -118,7 +121,20 @@ impl Driver<'_> {
     }
 }
 
-/// A deed that is over now.
-pub(super) fn act(before: Nanos, deed: Deed) -> Act {
-    Act { before, after: now(), deed }
+/// The tokens of all grants in a lock's directory: each generation's second line is its record.
+fn tokens_in(directory: &Path) -> Result<Vec<u64>> {
+    #[derive(serde::Deserialize)]
+    struct Record {
+        token: u64,
+    }
+    let mut tokens = Vec::new();
+    for entry in std::fs::read_dir(directory)? {
+        let entry = entry?;
+        if entry.file_type()?.is_file() {
+            let text = String::from_utf8_lossy(&std::fs::read(entry.path())?).into_owned();
+            let record = text.lines().nth(1).and_then(|line| serde_json::from_str::<Record>(line.trim_end()).ok());
+            tokens.extend(record.map(|record| record.token));
+        }
+    }
+    Ok(tokens)
 }

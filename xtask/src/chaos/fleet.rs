@@ -9,8 +9,7 @@ use anyhow::{Context, Result};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::Options;
-use super::driver::act;
-use super::event::{Deed, Nanos};
+use super::event::{Act, Deed, Nanos};
 use super::journal::{Journal, now};
 
 /// How often the fleet is looked after.
@@ -130,7 +129,12 @@ impl Fleet {
 
     /// Writes down a deed that began at `before` and is over.
     pub(super) fn tell(&self, before: Nanos, deed: Deed) {
-        self.journal.add(&act(before, deed));
+        self.tell_past(before, now(), deed);
+    }
+
+    /// Writes down a deed that was over at `after`.
+    pub(super) fn tell_past(&self, before: Nanos, after: Nanos, deed: Deed) {
+        self.journal.add(&Act { before, after, deed });
     }
 
     /// Does what is due.

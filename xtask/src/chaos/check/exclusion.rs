@@ -29,7 +29,7 @@ pub(super) fn check(history: &History, beliefs: &[Belief]) -> Vec<Violation> {
 /// latest with the lease it had, which was sent for before the act was over. So no deadline may
 /// ever be seen that is later than the act's end plus a TTL: a renewal sent after it has succeeded then.
 fn outlives_its_end(history: &History, belief: &Belief) -> Option<Violation> {
-    let hit = belief.hit.filter(|hit| hit.for_certain)?;
+    let hit = belief.hit?;
     let bound = hit.after + belief.grant.ttl;
     let last = belief.grant.deadline.max(belief.grant.last_held);
     (last > bound).then(|| {
@@ -98,7 +98,7 @@ mod tests {
             let mut story = Story::new();
             story.grant(0, 10, 1).renewed(220 + TTL + 1).let_go(300);
             if removal {
-                story.removed(200, 220)
+                story.removed(&[1], 200, 220)
             } else {
                 story.broke(1, 200, 220)
             }
@@ -107,10 +107,11 @@ mod tests {
     }
 
     #[test]
-    fn a_grant_in_the_midst_of_a_removal_may_survive_it() {
+    fn a_removal_excuses_nobody_else() {
         let mut story = Story::new();
-        story.grant(190, 210, 1).renewed(220 + TTL + 1).let_go(300);
-        story.removed(200, 220);
-        assert_eq!(found(&story), []);
+        story.grant(190, 230, 1).renewed(500).let_go(400);
+        story.removed(&[7], 200, 220);
+        story.grant(240, 250, 2).let_go(300);
+        assert_eq!(found(&story), [Invariant::Exclusion]);
     }
 }

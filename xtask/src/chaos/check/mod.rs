@@ -92,7 +92,7 @@ pub(super) fn violations(history: &History, grace: Nanos) -> Vec<Violation> {
 fn errors(history: &History) -> Vec<Violation> {
     use super::event::Deed;
     let excused = |key: &str, from: Nanos, to: Nanos| {
-        let removed = |deed: &Deed| matches!(deed, Deed::Removed { key: removed } if removed == key);
+        let removed = |deed: &Deed| matches!(deed, Deed::Removed { key: removed, .. } if removed == key);
         history.acts.iter().any(|act| removed(&act.deed) && act.after >= from && act.before <= to)
     };
     let failed = history.ops.iter().filter_map(|op| Some((op, op.error.as_ref()?, op.over?)));
@@ -130,17 +130,18 @@ fn tell(history: &History, belief: &Belief) -> String {
         ms(history, grant.deadline),
         ms(history, belief.end()),
     );
+    let mut and = |what: &str, at: Nanos| text.extend([format!(", {what} {}", ms(history, at))]);
     if let Some((at, reason)) = &grant.lost {
-        text += &format!(", lost {} ({reason})", ms(history, *at));
+        and(&format!("lost ({reason})"), *at);
     }
     if let Some(at) = grant.let_go {
-        text += &format!(", let go {}", ms(history, at));
+        and("let go", at);
     }
     if let Some(at) = belief.process.gone {
-        text += &format!(", its process ended {}", ms(history, at));
+        and("its process ended", at);
     }
     if let Some(hit) = belief.hit {
-        text += &format!(", taken away from {} to {}", ms(history, hit.before), ms(history, hit.after));
+        and("taken away", hit.before);
     }
     text
 }
@@ -163,7 +164,7 @@ mod tests {
         let mut story = Story::new();
         story.failed(100, 200);
         assert_eq!(found(&story), [Invariant::Errors]);
-        story.removed(150, 160);
+        story.removed(&[], 150, 160);
         assert_eq!(found(&story), []);
     }
 

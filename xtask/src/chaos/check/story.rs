@@ -62,8 +62,8 @@ impl Story {
         self.act(before, after, Deed::Broke { key: "k".into(), token });
     }
 
-    pub(super) fn removed(&mut self, before: Nanos, after: Nanos) {
-        self.act(before, after, Deed::Removed { key: "k".into() });
+    pub(super) fn removed(&mut self, tokens: &[u64], before: Nanos, after: Nanos) {
+        self.act(before, after, Deed::Removed { key: "k".into(), tokens: tokens.into() });
     }
 
     pub(super) fn ended_badly(&mut self, at: Nanos) {

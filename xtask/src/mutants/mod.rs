@@ -1,0 +1,82 @@
+//! `cargo xtask mutants`: takes each guard out of the code, and sees that some test notices.
+//!
+//! The list is in `xtask/mutants/*.toml`. Each change is made in a copy of the tree that has a
+//! target directory of its own; the tree that you work in is never touched.
+
+mod list;
+mod scratch;
+mod verdict;
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+
+use crate::cargo::root;
+use list::Mutant;
+use scratch::Scratch;
+use verdict::Verdict;
+
+/// Which mutants are tried.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    /// Only mutants whose names contain one of these.
+    names: Vec<String>,
+    /// Only show the list, after checking that each change has its place.
+    #[arg(long)]
+    list: bool,
+}
+
+/// Tries the mutants, prints the table, and fails if one survives.
+pub(crate) fn run(options: &Options) -> Result<()> {
+    let mut mutants = list::read(&root().join("xtask/mutants"))?;
+    mutants.retain(|mutant| options.names.is_empty() || options.names.iter().any(|name| mutant.name.contains(name)));
+    let scratch = Scratch::create(root())?;
+    // All of them first: a change that has lost its place is told in a second, not after an hour.
+    let lost: Vec<_> = mutants.iter().filter_map(|mutant| scratch.find(mutant).err()).collect();
+    for error in &lost {
+        println!("{error:#}");
+    }
+    if !lost.is_empty() {
+        bail!("{} of {} mutants don't fit the code", lost.len(), mutants.len());
+    }
+    if options.list {
+        for mutant in &mutants {
+            println!("{:<44} {}", mutant.name, mutant.caught_by);
+        }
+        return Ok(());
+    }
+    see_that_nothing_fails_by_itself(&scratch, &mutants)?;
+    let mut survivors = 0;
+    println!("{:<44} {:>7}  caught by", "mutant", "time");
+    for mutant in &mutants {
+        let began = Instant::now();
+        let verdict = attempt(&scratch, mutant).with_context(|| format!("the mutant {}", mutant.name))?;
+        let seconds = began.elapsed().as_secs_f32();
+        survivors += usize::from(!verdict.is_caught());
+        println!("{:<44} {seconds:>5.1} s  {verdict}", mutant.name);
+    }
+    println!("{} mutants, {survivors} not caught", mutants.len());
+    if survivors > 0 {
+        bail!("{survivors} mutants were not caught");
+    }
+    Ok(())
+}
+
+/// A test that fails anyway, or that isn't there, would "catch" anything, or nothing.
+fn see_that_nothing_fails_by_itself(scratch: &Scratch, mutants: &[Mutant]) -> Result<()> {
+    let commands: BTreeMap<&str, &str> = mutants.iter().map(|mutant| (&*mutant.caught_by, &*mutant.name)).collect();
+    for (command, name) in commands {
+        match scratch.run(command)? {
+            Verdict::Survived { tests } if tests > 0 => {}
+            Verdict::Survived { .. } => bail!("`{command}`, named by {name}, runs no test"),
+            verdict => bail!("`{command}`, named by {name}, fails without any mutant: {verdict}"),
+        }
+    }
+    Ok(())
+}
+
+fn attempt(scratch: &Scratch, mutant: &Mutant) -> Result<Verdict> {
+    let _applied = scratch.apply(mutant)?;
+    scratch.run(&mutant.caught_by)
+}
