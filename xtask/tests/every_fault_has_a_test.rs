@@ -1,4 +1,5 @@
-//! Every fault of the project's list has a test that bears its number: `fn fault_NN_...`.
+//! Every fault of the project's list has a test that bears its number: `fn fault_NN_...`, or several:
+//! `fn faults_NN_NN_and_NN_...`.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -39,8 +40,9 @@ fn faults(text: &str) -> Vec<u32> {
     for line in text.lines().map(str::trim) {
         let name = ["fn ", "async fn "].iter().find_map(|start| line.strip_prefix(start));
         if let Some(name) = name {
-            let number = name.strip_prefix("fault_").and_then(|rest| rest.split('_').next()?.parse::<u32>().ok());
-            numbers.extend(number.filter(|_| is_test));
+            let named = name.strip_prefix("fault_").or_else(|| name.strip_prefix("faults_")).unwrap_or_default();
+            let words = named.split('_').filter(|word| *word != "and").map_while(|word| word.parse::<u32>().ok());
+            numbers.extend(words.filter(|_| is_test));
         }
         is_test = match line {
             "#[test]" => true,
@@ -57,5 +59,6 @@ fn only_tests_count() {
     let text =
         "#[test]\nfn fault_01_a() {}\n#[tokio::test(start_paused = true)]\n#[ignore]\nasync fn fault_02_b() {}\n";
     assert_eq!(faults(text), [1, 2]);
+    assert_eq!(faults("#[test]\nfn faults_27_28_and_63_a() {}\n"), [27, 28, 63]);
     assert_eq!(faults("fn fault_03_helper() {}\n#[test]\nfn other() {}\n"), []);
 }
