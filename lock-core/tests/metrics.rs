@@ -15,8 +15,7 @@ async fn every_metric_is_told() {
     let recorder = DebuggingRecorder::new();
     let snapshotter = recorder.snapshotter();
     let store = Faulty::new(|call, before| match (call.operation, before) {
-        (Operation::Acquire, 0) => Fault::Refuse,
-        (Operation::Renew, 1) => Fault::Refuse,
+        (Operation::Acquire, 0) | (Operation::Renew, 1) => Fault::Refuse,
         _ => Fault::None,
     });
     // Handles are made with the supervisor; a loss's counter is looked up when there is one, so the
