@@ -132,6 +132,30 @@ async fn a_release_wakes_one_waiter_and_not_the_herd() {
     assert_eq!(returned.load(Ordering::Relaxed), 1);
 }
 
+#[tokio::test(start_paused = true)]
+async fn an_owner_that_is_granted_anew_after_its_expiry_renews_its_new_lease_only() {
+    let store = MemoryBackend::new();
+    let owner = request("a");
+    let old = granted(&store, &owner).await;
+    advance(TTL).await;
+    let new = granted(&store, &owner).await;
+    assert!(new.token() > old.token());
+    let renew = async |grant: Grant| store.renew(&Lease::new(owner.claim(), grant.token(), grant.ttl())).await.unwrap();
+    assert_eq!(renew(old).await, Renewal::Lost);
+    assert!(matches!(renew(new).await, Renewal::Renewed(_)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_renewal_for_a_shorter_ttl_shortens_no_lease_on_which_waiters_rely() {
+    let store = MemoryBackend::new();
+    let holder = request("a");
+    let grant = granted(&store, &holder).await;
+    let short = Ttl::new(Duration::from_secs(1)).unwrap();
+    store.renew(&Lease::new(holder.claim(), grant.token(), short)).await.unwrap();
+    let left = store.inspect(holder.key()).await.unwrap().and_then(|record| record.expires_in());
+    assert_eq!(left, Some(TTL));
+}
+
 #[tokio::test]
 async fn stores_are_strangers_and_clones_are_clients_of_one() {
     let (store, other) = (MemoryBackend::new(), MemoryBackend::new());
