@@ -163,37 +163,3 @@ async fn stores_are_strangers_and_clones_are_clients_of_one() {
     refused(&store.clone(), &request("a")).await;
     granted(&other, &request("a")).await;
 }
-
-/// Figures, not a test: `cargo test -p lock-core --release --test memory -- --ignored --nocapture`.
-#[tokio::test]
-#[ignore = "prints what a lock costs; needs a release build and a quiet machine"]
-async fn figures() {
-    const LOCKS: u32 = 100_000;
-    let requests: Vec<_> = (0..LOCKS).map(|n| request(&format!("figures/{n}"))).collect();
-    let store = MemoryBackend::new();
-    let before = resident_bytes();
-    let start = std::time::Instant::now();
-    let mut leases = Vec::with_capacity(requests.len());
-    for request in &requests {
-        let grant = granted(&store, request).await;
-        leases.push(Lease::new(request.claim(), grant.token(), grant.ttl()));
-    }
-    println!("acquire: {:?}", start.elapsed() / LOCKS);
-    let start = std::time::Instant::now();
-    for lease in &leases {
-        assert!(matches!(store.renew(lease).await.unwrap(), Renewal::Renewed(_)));
-    }
-    println!("renew: {:?}", start.elapsed() / LOCKS);
-    let (after, own) = (resident_bytes(), leases.capacity() * size_of::<Lease>());
-    println!("memory: {} bytes a lock", after.saturating_sub(before + own) / LOCKS as usize);
-    let start = std::time::Instant::now();
-    for request in &requests {
-        assert_eq!(store.release(&request.claim()).await.unwrap(), Release::Released);
-    }
-    println!("release: {:?}", start.elapsed() / LOCKS);
-}
-
-fn resident_bytes() -> usize {
-    let status = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
-    status.split(' ').nth(1).and_then(|pages| pages.parse::<usize>().ok()).unwrap_or_default() * 4096
-}
