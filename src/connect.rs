@@ -82,65 +82,56 @@ fn invalid(why: impl Into<String>) -> ConnectError {
 
 #[cfg(feature = "file")]
 mod file {
-    use std::path::PathBuf;
+    use std::path::{Path, PathBuf};
 
     use lock_core::LockKey;
     use lock_file::{FileBackend, NetworkFileSystems};
 
     use super::{Arc, ConnectError, Store, Url, invalid};
 
-    const PARAMETERS: &str = "\"prefix\" and \"network\"";
+    const SCHEME: &str = "file";
 
     pub(super) fn open(text: &str) -> Result<Arc<dyn Store>, ConnectError> {
         let url = Url::parse(text).map_err(|error| invalid(error.to_string()))?;
         let path = text["file:".len()..].split(['?', '#']).next().unwrap_or_default();
-        let mut directory = match path {
+        let directory = match path {
             "" => default_directory(),
             path if path.starts_with('/') => {
                 url.to_file_path().map_err(|()| invalid("it names another host; a directory is file:///DIRECTORY"))?
             }
             _ => return Err(invalid("a directory is named from the root: file:///DIRECTORY")),
         };
-        let mut network = NetworkFileSystems::Refuse;
+        let (mut network, mut within) = (NetworkFileSystems::default(), None);
         for (name, value) in url.query_pairs() {
             match (&*name, &*value) {
                 // "@" never stands in a key's encoded name, so a prefix never meets a lock.
-                ("prefix", prefix) => directory.push(format!("@{}", prefix_name(prefix)?)),
+                ("prefix", prefix) => within = Some(format!("@{}", prefix_name(prefix)?)),
                 ("network", "allow") => network = NetworkFileSystems::Allow,
-                ("network", _) => {
-                    return Err(ConnectError::InvalidParameter {
-                        scheme: "file",
-                        name: "network",
-                        value: value.into_owned(),
-                        why: "the only value is \"allow\"".to_owned(),
-                    });
-                }
+                ("network", _) => return Err(bad_value("network", &value, "the only value is \"allow\"")),
                 _ => {
-                    return Err(ConnectError::UnknownParameter {
-                        scheme: "file",
-                        name: name.into_owned(),
-                        known: PARAMETERS,
-                    });
+                    let known = "\"prefix\" and \"network\"";
+                    return Err(ConnectError::UnknownParameter { scheme: SCHEME, name: name.into_owned(), known });
                 }
             }
         }
-        Ok(Arc::new(FileBackend::builder(directory).with_network_file_systems(network).open()?))
-    }
-
-    fn prefix_name(prefix: &str) -> Result<String, ConnectError> {
-        let key = LockKey::new(prefix).map_err(|error| ConnectError::InvalidParameter {
-            scheme: "file",
-            name: "prefix",
-            value: prefix.to_owned(),
-            why: error.to_string(),
-        })?;
-        Ok(key.encoded_within(200))
+        let open = |directory: &Path| FileBackend::builder(directory).with_network_file_systems(network).open();
+        // Also when only a directory below it is used: it is checked as it is opened.
+        let whole = open(&directory)?;
+        Ok(Arc::new(within.map_or(Ok(whole), |within| open(&directory.join(within)))?))
     }
 
     /// `DISTLOCK_DIR`, else the user's own directory.
     fn default_directory() -> PathBuf {
-        std::env::var_os("DISTLOCK_DIR")
-            .filter(|directory| !directory.is_empty())
-            .map_or_else(FileBackend::default_directory, PathBuf::from)
+        let named = std::env::var_os("DISTLOCK_DIR").filter(|directory| !directory.is_empty());
+        named.map_or_else(FileBackend::default_directory, PathBuf::from)
+    }
+
+    fn prefix_name(prefix: &str) -> Result<String, ConnectError> {
+        let key = LockKey::new(prefix).map_err(|error| bad_value("prefix", prefix, &error.to_string()))?;
+        Ok(key.encoded_within(200))
+    }
+
+    fn bad_value(name: &'static str, value: &str, why: &str) -> ConnectError {
+        ConnectError::InvalidParameter { scheme: SCHEME, name, value: value.to_owned(), why: why.to_owned() }
     }
 }
