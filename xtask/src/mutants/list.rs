@@ -21,6 +21,22 @@ pub(crate) struct Mutant {
     pub(super) caught_by: String,
 }
 
+impl Mutant {
+    /// A text with the mutant's change in it.
+    pub(super) fn applied_to(&self, text: &str) -> Result<String> {
+        let (name, file, find) = (&self.name, &self.file, &self.find);
+        let places = text.matches(find).count();
+        ensure!(places == 1, "{name}: {file} has this text {places} times:\n{find}");
+        Ok(text.replacen(find, &self.replace, 1))
+    }
+
+    /// Sees that the text to be changed is in the tree.
+    pub(super) fn find_in(&self, root: &Path) -> Result<()> {
+        let text = std::fs::read_to_string(root.join(&self.file));
+        self.applied_to(&text.with_context(|| format!("{}: reading {}", self.name, self.file))?).map(drop)
+    }
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
@@ -52,8 +68,7 @@ mod tests {
     fn every_mutant_of_the_list_has_its_place_in_the_code() {
         let root = crate::cargo::root();
         for mutant in read(&root.join("xtask/mutants")).unwrap() {
-            let text = std::fs::read_to_string(root.join(&mutant.file)).unwrap();
-            assert_eq!(text.matches(&mutant.find).count(), 1, "{}: {}", mutant.name, mutant.find);
+            mutant.find_in(root).unwrap();
         }
     }
 }

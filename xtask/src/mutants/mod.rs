@@ -10,7 +10,7 @@ mod verdict;
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 
 use crate::cargo::root;
 use list::Mutant;
@@ -31,9 +31,8 @@ pub(crate) struct Options {
 pub(crate) fn run(options: &Options) -> Result<()> {
     let mut mutants = list::read(&root().join("xtask/mutants"))?;
     mutants.retain(|mutant| options.names.is_empty() || options.names.iter().any(|name| mutant.name.contains(name)));
-    let scratch = Scratch::create(root())?;
     // All of them first: a change that has lost its place is told in a second, not after an hour.
-    let lost: Vec<_> = mutants.iter().filter_map(|mutant| scratch.find(mutant).err()).collect();
+    let lost: Vec<_> = mutants.iter().filter_map(|mutant| mutant.find_in(root()).err()).collect();
     for error in &lost {
         println!("{error:#}");
     }
@@ -46,20 +45,21 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         }
         return Ok(());
     }
+    let scratch = Scratch::create(root())?;
     see_that_nothing_fails_by_itself(&scratch, &mutants)?;
-    let mut survivors = 0;
+    let mut survivors = Vec::new();
     println!("{:<44} {:>7}  caught by", "mutant", "time");
     for mutant in &mutants {
         let began = Instant::now();
         let verdict = attempt(&scratch, mutant).with_context(|| format!("the mutant {}", mutant.name))?;
         let seconds = began.elapsed().as_secs_f32();
-        survivors += usize::from(!verdict.is_caught());
+        if !verdict.is_caught() {
+            survivors.push(&*mutant.name);
+        }
         println!("{:<44} {seconds:>5.1} s  {verdict}", mutant.name);
     }
-    println!("{} mutants, {survivors} not caught", mutants.len());
-    if survivors > 0 {
-        bail!("{survivors} mutants were not caught");
-    }
+    println!("{} mutants, {} not caught", mutants.len(), survivors.len());
+    ensure!(survivors.is_empty(), "not caught: {}", survivors.join(", "));
     Ok(())
 }
 

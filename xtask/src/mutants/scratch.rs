@@ -11,13 +11,15 @@ use super::list::Mutant;
 use super::verdict::Verdict;
 
 /// A mutant that makes a test hang is caught as well.
-const HANGS_AFTER: Duration = Duration::from_secs(180);
+const HANGS_AFTER: Duration = Duration::from_secs(60);
 
 /// A copy of the tree.
 pub(super) struct Scratch {
     tree: PathBuf,
     target: PathBuf,
     log: PathBuf,
+    /// Locked as long as this lives: two runs in one copy would try each other's mutants.
+    _alone: File,
 }
 
 /// A mutant's change to the copy. It is undone when this is dropped.
@@ -32,7 +34,11 @@ impl Scratch {
     pub(super) fn create(root: &Path) -> Result<Self> {
         let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
         let home = target.join("mutants");
-        let scratch = Self { tree: home.join("tree"), target: home.join("target"), log: home.join("log") };
+        fs::create_dir_all(&home)?;
+        let alone = File::create(home.join("lock"))?;
+        alone.try_lock().context("another run of the mutants is under way")?;
+        let (tree, log) = (home.join("tree"), home.join("log"));
+        let scratch = Self { tree, target: home.join("target"), log, _alone: alone };
         let listed = Command::new("git")
             .args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"])
             .current_dir(root)
@@ -63,23 +69,11 @@ impl Scratch {
         Ok(scratch)
     }
 
-    /// Looks for the text that a mutant changes: the file with it, and the file without.
-    pub(super) fn find(&self, mutant: &Mutant) -> Result<(PathBuf, String, String)> {
-        let path = self.tree.join(&mutant.file);
-        let text = fs::read_to_string(&path).with_context(|| format!("{}: reading {}", mutant.name, mutant.file))?;
-        match text.matches(&mutant.find).count() {
-            1 => {}
-            0 => bail!("{}: {} has no such text:\n{}", mutant.name, mutant.file, mutant.find),
-            more => bail!("{}: {} has this text {more} times:\n{}", mutant.name, mutant.file, mutant.find),
-        }
-        let changed = text.replacen(&mutant.find, &mutant.replace, 1);
-        Ok((path, text, changed))
-    }
-
     /// Makes a mutant's change.
     pub(super) fn apply(&self, mutant: &Mutant) -> Result<Applied> {
-        let (path, original, changed) = self.find(mutant)?;
-        fs::write(&path, changed)?;
+        let path = self.tree.join(&mutant.file);
+        let original = fs::read_to_string(&path)?;
+        fs::write(&path, mutant.applied_to(&original)?)?;
         Ok(Applied { path, original })
     }
 

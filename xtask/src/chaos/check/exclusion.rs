@@ -98,9 +98,9 @@ mod tests {
             let mut story = Story::new();
             story.grant(0, 10, 1).renewed(220 + TTL + 1).let_go(300);
             if removal {
-                story.removed(&[1], 200, 220)
+                story.removed(&[1], 200, 220);
             } else {
-                story.broke(1, 200, 220)
+                story.broke(1, 200, 220);
             }
             assert_eq!(found(&story), [Invariant::Administration]);
         }
