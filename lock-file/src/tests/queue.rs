@@ -13,7 +13,9 @@ use crate::seam::Point;
 /// The clocks of all stand still, so that a grace isn't over before a slow test is.
 fn freeze(backends: &[&FileBackend]) {
     let now = crate::os::monotonic_ns();
-    backends.iter().for_each(|backend| backend.shared.host.hand.freeze(now));
+    for backend in backends {
+        backend.shared.host.hand.freeze(now);
+    }
 }
 
 /// Takes a place in the queue, as a waiter that isn't running any more (or not now).
