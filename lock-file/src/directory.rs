@@ -3,8 +3,11 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use lock_core::{BackendError, ErrorKind, Operation};
+use lock_core::BackendError;
+#[cfg(unix)]
+use lock_core::{ErrorKind, Operation};
 
+#[cfg(unix)]
 use crate::error::At;
 use crate::os;
 
@@ -34,9 +37,8 @@ pub(crate) fn check_private(path: &Path) -> Result<(), BackendError> {
     let (owner, mode) = os::owner_and_mode(path).at(Operation::Connect, "looking at", path)?;
     let Some(what) = objection(owner, mode, os::user()) else { return Ok(()) };
     let shown = path.display();
-    Err(BackendError::new(ErrorKind::PermissionDenied, Operation::Connect, format!("{shown} {what}")).with_advice(
-        format!("look who made it with `ls -ld {shown}`, remove it, or choose another directory"),
-    ))
+    Err(BackendError::new(ErrorKind::PermissionDenied, Operation::Connect, format!("{shown} {what}"))
+        .with_advice(format!("look who made it with `ls -ld {shown}`, remove it, or choose another directory")))
 }
 
 /// What is wrong with a directory of this owner and mode, for this user.
