@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use distlock::{BreakOutcome, FencingToken, LockKey, LockRecord, Store};
+use distlock::{BreakOutcome, LockKey, LockRecord, Store};
 
 use super::Options;
 use super::client::nanos;
@@ -86,10 +86,10 @@ impl Driver<'_> {
         let Some(token) = self.holder(&key).await?.and_then(|record| record.token()) else { return Ok(false) };
         let before = now();
         let outcome = self.store.break_lock(&key, Some(token)).await.context("breaking a lock")?;
-        let BreakOutcome::Broken(record) = outcome else { return Ok(false) };
-        let token = record.token().map_or(0, FencingToken::get);
-        self.fleet.tell(before, Deed::Broke { key: key.to_string(), token });
-        Ok(true)
+        let (key, token) = (key.to_string(), token.get());
+        let broken = matches!(outcome, BreakOutcome::Broken(_));
+        self.fleet.tell(before, if broken { Deed::Broke { key, token } } else { Deed::Spared { key, token } });
+        Ok(broken)
     }
 
     /// What `rm -r` does, but for the time it takes: first the whole directory is moved away, so

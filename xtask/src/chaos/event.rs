@@ -76,6 +76,8 @@ pub(super) enum Deed {
     Ended { process: String, good: bool },
     /// Took a lock away from the holder with this token.
     Broke { key: String, token: u64 },
+    /// Asked for the same, and was told that this holder doesn't have the lock.
+    Spared { key: String, token: u64 },
     /// Deleted a lock's directory, and with it the grants with these tokens.
     Removed { key: String, tokens: Vec<u64> },
     /// Looked at a lock when all clients were gone.

@@ -131,7 +131,11 @@ impl History {
                 Deed::Ended { process, .. } => {
                     self.processes[index[process]].gone.get_or_insert(act.before);
                 }
-                Deed::Started { .. } | Deed::Broke { .. } | Deed::Removed { .. } | Deed::LeftBehind { .. } => {}
+                Deed::Started { .. }
+                | Deed::Broke { .. }
+                | Deed::Spared { .. }
+                | Deed::Removed { .. }
+                | Deed::LeftBehind { .. } => {}
             }
         }
         for (process, from) in stopped {

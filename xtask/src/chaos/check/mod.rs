@@ -12,7 +12,7 @@ mod trespass;
 use std::fmt;
 
 use super::belief::Belief;
-use super::event::Nanos;
+use super::event::{Deed, Nanos};
 use super::history::History;
 
 pub(super) use liveness::{takeovers, unavailability};
@@ -90,7 +90,6 @@ pub(super) fn violations(history: &History, grace: Nanos) -> Vec<Violation> {
 
 /// A directory that is removed under a call may fail it; nothing else in a run makes one fail.
 fn errors(history: &History) -> Vec<Violation> {
-    use super::event::Deed;
     let excused = |key: &str, from: Nanos, to: Nanos| {
         let removed = |deed: &Deed| matches!(deed, Deed::Removed { key: removed, .. } if removed == key);
         history.acts.iter().any(|act| removed(&act.deed) && act.after >= from && act.before <= to)
@@ -142,6 +141,10 @@ fn tell(history: &History, belief: &Belief) -> String {
     }
     if let Some(hit) = belief.hit {
         and("taken away", hit.before);
+    }
+    let spared = |deed: &Deed| matches!(deed, Deed::Spared { token, .. } if *token == grant.token);
+    for act in history.acts.iter().filter(|act| spared(&act.deed)) {
+        and("an administrator who wanted to take it away was told that it isn't there", act.after);
     }
     text
 }
