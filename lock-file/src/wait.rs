@@ -72,7 +72,9 @@ impl Shared {
                 Glance::Now => return Ok(()),
                 Glance::Later(pause) => pause,
             };
-            if !placed || ear.ahead() >= FRONT {
+            // Once: a look at the queue is an event to all who watch it. Should news be lost, the look at
+            // the lock itself finds it free after the grace.
+            if !placed {
                 placed = true;
                 self.take_a_place(&slot, request, &ear, &mut queue_watch).map_err(fail)?;
             }
