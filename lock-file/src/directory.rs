@@ -34,9 +34,8 @@ pub(crate) fn check_private(path: &Path) -> Result<(), BackendError> {
     let (owner, mode) = os::owner_and_mode(path).at(Operation::Connect, "looking at", path)?;
     let Some(what) = objection(owner, mode, os::user()) else { return Ok(()) };
     let shown = path.display();
-    Err(BackendError::new(ErrorKind::PermissionDenied, Operation::Connect, format!("{shown} {what}")).with_advice(
-        format!("look who made it with `ls -ld {shown}`, remove it, or choose another directory"),
-    ))
+    Err(BackendError::new(ErrorKind::PermissionDenied, Operation::Connect, format!("{shown} {what}"))
+        .with_advice(format!("look who made it with `ls -ld {shown}`, remove it, or choose another directory")))
 }
 
 /// What is wrong with a directory of this owner and mode, for this user.

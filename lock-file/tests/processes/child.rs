@@ -137,9 +137,10 @@ async fn hold_and_fork(directory: &Path, ttl: Duration) {
     let this = pidfd_open(getpid(), PidfdFlags::empty()).unwrap();
     // The same opening of the file, so the same kernel lock.
     let shared = pidfd_getfd(this, number, PidfdGetfdFlags::empty()).unwrap();
-    let heir = Command::new("sleep").arg("60").stdin(Stdio::from(shared)).stdout(Stdio::null()).spawn().unwrap();
+    let mut heir = Command::new("sleep").arg("60").stdin(Stdio::from(shared)).stdout(Stdio::null()).spawn().unwrap();
     say(heir.id());
     hear();
+    heir.wait().unwrap();
 }
 
 /// Opens the default directory and says what came of it.
