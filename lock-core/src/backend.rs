@@ -47,7 +47,7 @@ pub trait LockBackend: Send + Sync + 'static {
     /// [`BackendError`] when the store can't be asked. The place in a queue may then remain.
     async fn wait(&self, request: &AcquireRequest, seen: &Contention) -> Result<(), BackendError>;
 
-    /// Extends a lease to its TTL from now.
+    /// Extends a lease to its TTL from now. A lease that lives longer than that is not shortened.
     ///
     /// # Errors
     /// [`BackendError`] says that it isn't known whether the lease was extended: it lives at

@@ -1,4 +1,4 @@
-//! The core of Distlock.
+#![doc = include_str!("../README.md")]
 
 mod acquire;
 mod admin;

@@ -22,6 +22,12 @@ impl AcquireRequest {
         Self { key, owner: OwnerId::mint(), ttl, holder: HolderInfo::shared(), loss_hint: LossHint(None) }
     }
 
+    /// The same request of another owner: for wrappers that pass a changed request on.
+    pub fn with_owner(mut self, owner: OwnerId) -> Self {
+        self.owner = owner;
+        self
+    }
+
     /// The same request with another description of the holder.
     pub fn with_holder(mut self, holder: Arc<HolderInfo>) -> Self {
         self.holder = holder;
@@ -164,7 +170,8 @@ impl Contention {
         self
     }
 
-    /// The holder, as far as the store knows.
+    /// The holder, as far as the store knows. While a free lock is kept for the first who waits, that
+    /// one is described, without a token.
     pub fn record(&self) -> &LockRecord {
         &self.record
     }

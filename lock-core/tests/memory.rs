@@ -132,44 +132,34 @@ async fn a_release_wakes_one_waiter_and_not_the_herd() {
     assert_eq!(returned.load(Ordering::Relaxed), 1);
 }
 
+#[tokio::test(start_paused = true)]
+async fn an_owner_that_is_granted_anew_after_its_expiry_renews_its_new_lease_only() {
+    let store = MemoryBackend::new();
+    let owner = request("a");
+    let old = granted(&store, &owner).await;
+    advance(TTL).await;
+    let new = granted(&store, &owner).await;
+    assert!(new.token() > old.token());
+    let renew = async |grant: Grant| store.renew(&Lease::new(owner.claim(), grant.token(), grant.ttl())).await.unwrap();
+    assert_eq!(renew(old).await, Renewal::Lost);
+    assert!(matches!(renew(new).await, Renewal::Renewed(_)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_renewal_for_a_shorter_ttl_shortens_no_lease_on_which_waiters_rely() {
+    let store = MemoryBackend::new();
+    let holder = request("a");
+    let grant = granted(&store, &holder).await;
+    let short = Ttl::new(Duration::from_secs(1)).unwrap();
+    store.renew(&Lease::new(holder.claim(), grant.token(), short)).await.unwrap();
+    let left = store.inspect(holder.key()).await.unwrap().and_then(|record| record.expires_in());
+    assert_eq!(left, Some(TTL));
+}
+
 #[tokio::test]
 async fn stores_are_strangers_and_clones_are_clients_of_one() {
     let (store, other) = (MemoryBackend::new(), MemoryBackend::new());
     granted(&store, &request("a")).await;
     refused(&store.clone(), &request("a")).await;
     granted(&other, &request("a")).await;
-}
-
-/// Figures, not a test: `cargo test -p lock-core --release --test memory -- --ignored --nocapture`.
-#[tokio::test]
-#[ignore = "prints what a lock costs; needs a release build and a quiet machine"]
-async fn figures() {
-    const LOCKS: u32 = 100_000;
-    let requests: Vec<_> = (0..LOCKS).map(|n| request(&format!("figures/{n}"))).collect();
-    let store = MemoryBackend::new();
-    let before = resident_bytes();
-    let start = std::time::Instant::now();
-    let mut leases = Vec::with_capacity(requests.len());
-    for request in &requests {
-        let grant = granted(&store, request).await;
-        leases.push(Lease::new(request.claim(), grant.token(), grant.ttl()));
-    }
-    println!("acquire: {:?}", start.elapsed() / LOCKS);
-    let start = std::time::Instant::now();
-    for lease in &leases {
-        assert!(matches!(store.renew(lease).await.unwrap(), Renewal::Renewed(_)));
-    }
-    println!("renew: {:?}", start.elapsed() / LOCKS);
-    let (after, own) = (resident_bytes(), leases.capacity() * size_of::<Lease>());
-    println!("memory: {} bytes a lock", after.saturating_sub(before + own) / LOCKS as usize);
-    let start = std::time::Instant::now();
-    for request in &requests {
-        assert_eq!(store.release(&request.claim()).await.unwrap(), Release::Released);
-    }
-    println!("release: {:?}", start.elapsed() / LOCKS);
-}
-
-fn resident_bytes() -> usize {
-    let status = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
-    status.split(' ').nth(1).and_then(|pages| pages.parse::<usize>().ok()).unwrap_or_default() * 4096
 }

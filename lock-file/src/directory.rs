@@ -3,8 +3,11 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use lock_core::{BackendError, ErrorKind, Operation};
+use lock_core::BackendError;
+#[cfg(unix)]
+use lock_core::{ErrorKind, Operation};
 
+#[cfg(unix)]
 use crate::error::At;
 use crate::os;
 

@@ -84,6 +84,7 @@ pub(crate) mod tests {
         wall: AtomicI64,
         frozen: Mutex<Option<u64>>,
         when_asked: Mutex<Option<Box<dyn FnOnce() + Send>>>,
+        when_probing: Mutex<Option<Box<dyn FnOnce() + Send>>>,
     }
 
     impl fmt::Debug for Hand {
@@ -96,6 +97,16 @@ pub(crate) mod tests {
         /// What is to happen just before the lease clock is read next.
         pub(crate) fn when_asked(&self, act: impl FnOnce() + Send + 'static) {
             *self.when_asked.lock().unwrap() = Some(Box::new(act));
+        }
+        /// What is to happen between the reading of a record and the probe of its kernel lock.
+        pub(crate) fn when_probing(&self, act: impl FnOnce() + Send + 'static) {
+            *self.when_probing.lock().unwrap() = Some(Box::new(act));
+        }
+        pub(crate) fn probing(&self) {
+            let act = self.when_probing.lock().unwrap().take();
+            if let Some(act) = act {
+                act();
+            }
         }
         pub(crate) fn asked(&self) {
             let act = self.when_asked.lock().unwrap().take();

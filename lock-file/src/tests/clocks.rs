@@ -141,3 +141,17 @@ async fn a_renewal_between_the_look_at_the_clock_and_the_record_counts() {
     });
     assert_eq!(held(&b, &request("k")).await.owner(), Some(mine.owner()));
 }
+
+#[tokio::test]
+async fn a_release_between_the_look_at_the_record_and_the_probe_is_no_crash() {
+    let dir = tempfile::tempdir().unwrap();
+    let (a, b) = (open(dir.path()), open(dir.path()));
+    let mine = request("k");
+    granted(&a, &mine).await;
+    b.shared.host.hand.when_probing(move || {
+        run(release(&a, &mine));
+        // The end of its process lets go of the kernel lock, too.
+        drop(a);
+    });
+    assert_eq!(granted(&b, &request("k")).await.takeover(), Takeover::None);
+}

@@ -6,6 +6,7 @@ use std::os::unix::fs::FileExt;
 use lock_core::{ErrorKind, FencingToken, Lease, LockAdmin, LockBackend, Release, Renewal, Takeover};
 
 use super::{TTL, current_file, generations, granted, held, key, open, release, renewal, request};
+use crate::seam::Point;
 use crate::slot::Slot;
 
 #[tokio::test]
@@ -115,6 +116,8 @@ async fn fault_59_a_released_record_is_not_taken_forward_in_a_recreated_director
     release(&a, &mine).await;
     std::fs::remove_dir_all(dir.path().join("k")).unwrap();
     let token = granted(&b, &next).await.token();
+    // Not even for a moment, after which it is put back.
+    a.shared.seam.once_at(Point::BeforePublish, || panic!("it is not ours to move"));
     assert_eq!(held(&a, &request("k")).await.owner(), Some(next.owner()));
     assert_eq!(renewal(&b, &next, token).await, Renewal::Renewed(next.ttl()));
 }

@@ -13,7 +13,9 @@ use crate::seam::Point;
 /// The clocks of all stand still, so that a grace isn't over before a slow test is.
 fn freeze(backends: &[&FileBackend]) {
     let now = crate::os::monotonic_ns();
-    backends.iter().for_each(|backend| backend.shared.host.hand.freeze(now));
+    for backend in backends {
+        backend.shared.host.hand.freeze(now);
+    }
 }
 
 /// Takes a place in the queue, as a waiter that isn't running any more (or not now).
@@ -48,13 +50,15 @@ async fn within_the_grace_the_first_in_the_queue_alone_may_take_it() {
 #[tokio::test]
 async fn after_the_grace_anybody_may_take_it() {
     let dir = tempfile::tempdir().unwrap();
-    let (a, b) = (open(dir.path()), open(dir.path()));
-    let (holder, stopped) = (request("k"), request("k"));
+    let (a, b, newcomer) = (open(dir.path()), open(dir.path()), open(dir.path()));
+    let (holder, stopped, next) = (request("k"), request("k"), request("k"));
     granted(&a, &holder).await;
     queue(&b, &stopped).await;
+    freeze(&[&a, &newcomer]);
     release(&a, &holder).await;
-    a.shared.host.hand.move_lease_clock(GRACE);
-    granted(&a, &request("k")).await;
+    held(&newcomer, &next).await;
+    newcomer.shared.host.hand.move_lease_clock(GRACE);
+    granted(&newcomer, &next).await;
     held(&b, &stopped).await;
     assert_eq!(std::fs::read_dir(dir.path().join("k/queue")).unwrap().count(), 1, "its place is kept");
 }
