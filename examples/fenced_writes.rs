@@ -4,7 +4,7 @@
 //! cargo run --example fenced_writes
 //! ```
 //!
-//! You see, each line about a second after the lock was granted to the one before:
+//! You see, with longer numbers, and a second between A's lines and B's:
 //!
 //! ```text
 //! A  holds the lock with token 1, checks it (is_held: true), and is paused before it writes
