@@ -4,7 +4,6 @@ use std::env::VarError;
 use std::sync::Arc;
 
 use lock_core::{Store, Supervisor};
-use url::Url;
 
 use crate::ConnectError;
 
@@ -53,11 +52,13 @@ pub async fn connect_from_env() -> Result<Supervisor, ConnectError> {
 /// # Cancel safety
 /// As [`connect`].
 pub async fn open(url: &str) -> Result<Arc<dyn Store>, ConnectError> {
-    let (scheme, _) = url.split_once(':').ok_or_else(|| invalid("it has no scheme"))?;
-    match scheme {
+    // A text that only looks like a URL may be a password and a host: it is not repeated.
+    let scheme = url.split_once(':').map(|(scheme, _)| scheme).filter(|scheme| is_scheme(scheme));
+    let scheme = scheme.ok_or_else(|| invalid("it has no scheme"))?.to_ascii_lowercase();
+    match scheme.as_str() {
         #[cfg(feature = "file")]
         "file" => file::open(url),
-        _ => Err(ConnectError::UnknownScheme { scheme: scheme.to_owned() }),
+        _ => Err(ConnectError::UnknownScheme { scheme }),
     }
 }
 
@@ -70,10 +71,16 @@ pub async fn open(url: &str) -> Result<Arc<dyn Store>, ConnectError> {
 /// As [`connect`].
 pub async fn open_from_env() -> Result<Arc<dyn Store>, ConnectError> {
     match std::env::var(URL_VARIABLE) {
-        Ok(url) => open(&url).await,
-        Err(VarError::NotPresent) => open(DEFAULT_URL).await,
+        Ok(url) if !url.is_empty() => open(&url).await,
+        Ok(_) | Err(VarError::NotPresent) => open(DEFAULT_URL).await,
         Err(VarError::NotUnicode(_)) => Err(ConnectError::Environment { name: URL_VARIABLE }),
     }
+}
+
+/// RFC 3986, section 3.1.
+fn is_scheme(text: &str) -> bool {
+    text.starts_with(|first: char| first.is_ascii_alphabetic())
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.'))
 }
 
 fn invalid(why: impl Into<String>) -> ConnectError {
@@ -87,24 +94,36 @@ mod file {
     use lock_core::LockKey;
     use lock_file::{FileBackend, NetworkFileSystems};
 
-    use super::{Arc, ConnectError, Store, Url, invalid};
+    use url::Url;
+
+    use super::{Arc, ConnectError, Store, invalid};
 
     const SCHEME: &str = "file";
 
     pub(super) fn open(text: &str) -> Result<Arc<dyn Store>, ConnectError> {
         let url = Url::parse(text).map_err(|error| invalid(error.to_string()))?;
-        let path = text["file:".len()..].split(['?', '#']).next().unwrap_or_default();
+        let path = text[SCHEME.len() + 1..].split(['?', '#']).next().unwrap_or_default();
         let directory = match path {
             "" => default_directory(),
+            "//" => return Err(invalid("it names no directory")),
             path if path.starts_with('/') => {
                 url.to_file_path().map_err(|()| invalid("it names another host; a directory is file:///DIRECTORY"))?
             }
             _ => return Err(invalid("a directory is named from the root: file:///DIRECTORY")),
         };
+        if url.fragment().is_some() {
+            return Err(invalid("it has a \"#\"; in a directory's name write it as %23"));
+        }
         let (mut network, mut within) = (NetworkFileSystems::default(), None);
+        let mut seen = Vec::new();
         for (name, value) in url.query_pairs() {
+            if seen.contains(&name) {
+                return Err(invalid(format!("the parameter \"{name}\" is given twice")));
+            }
+            seen.push(name.clone());
             match (&*name, &*value) {
                 // "@" never stands in a key's encoded name, so a prefix never meets a lock.
+                ("prefix", "") => return Err(bad_value("prefix", "", "a prefix must not be empty")),
                 ("prefix", prefix) => within = Some(format!("@{}", prefix_name(prefix)?)),
                 ("network", "allow") => network = NetworkFileSystems::Allow,
                 ("network", _) => return Err(bad_value("network", &value, "the only value is \"allow\"")),

@@ -6,3 +6,5 @@ mod error;
 pub use connect::{connect, connect_from_env, open, open_from_env};
 pub use error::ConnectError;
 pub use lock_core::*;
+#[cfg(feature = "file")]
+pub use lock_file;

@@ -38,7 +38,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         tokio::time::sleep(ttl / 3 + Duration::from_secs(1)).await;
         let (cpu, began) = (cpu_time(std::process::id())?, Instant::now());
         tokio::time::sleep(Duration::from_secs(options.seconds)).await;
-        let used = (cpu_time(std::process::id())? - cpu).as_secs_f64() / began.elapsed().as_secs_f64();
+        let used = cpu_time(std::process::id())?.saturating_sub(cpu).as_secs_f64() / began.elapsed().as_secs_f64();
         let held = guards.iter().filter(|guard| guard.is_held()).count();
         let per_lock = |after: u64| after.saturating_sub(before) as f64 / f64::from(options.locks);
         println!("{} locks held and renewed by one supervisor (memory backend), TTL {ttl:?}", options.locks);

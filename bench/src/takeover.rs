@@ -81,7 +81,7 @@ fn cost_of_waiting(directory: &Path, options: &Options) -> anyhow::Result<()> {
     let cpu = |waiters: &[Child]| waiters.iter().map(|waiter| cpu_time(waiter.id())).sum::<anyhow::Result<Duration>>();
     let before = cpu(&waiters)?;
     std::thread::sleep(Duration::from_secs(options.seconds));
-    let used = (cpu(&waiters)? - before).as_secs_f64() / options.seconds as f64;
+    let used = cpu(&waiters)?.saturating_sub(before).as_secs_f64() / options.seconds as f64;
     println!("{} processes waiting for one lock: {:.2} % of one core together", options.waiters, used * 100.0);
     for child in waiters.iter_mut().chain([&mut holder]) {
         child.kill()?;

@@ -111,21 +111,39 @@ impl LockGuard {
 
     /// Releases the lock. Tried again, if need be, for up to one TTL; no renewal follows.
     ///
-    /// [`Release::NotHeld`] says that it wasn't ours any more; then nobody's lock was touched.
-    ///
     /// # Errors
-    /// [`BackendError`] when the store can't be told. The lock is free again after its TTL.
+    /// [`ReleaseError::Lost`]: it was lost before, so a part of the work was done without it.
+    /// Nobody else's lock was touched. [`ReleaseError::Store`]: the store can't be told; the lock
+    /// is free again after its TTL.
     ///
     /// # Cancel safety
     /// Dropping the future leaves the release to the background, as dropping the guard does.
-    pub async fn release(mut self) -> Result<Release, BackendError> {
+    pub async fn release(mut self) -> Result<(), ReleaseError> {
+        let loss = self.lease.loss();
         self.lease.end(LostReason::Released);
         self.heartbeat.forget(&self.lease);
         self.lease.renewal_over().await;
         let answer = release(self.heartbeat.context(), self.lease.claim(), self.ttl()).await;
         self.released = true;
-        answer
+        match (loss, answer) {
+            (Some(loss), _) => Err(ReleaseError::Lost(loss)),
+            (None, Ok(Release::Released)) => Ok(()),
+            (None, Ok(Release::NotHeld)) => Err(ReleaseError::Lost(self.lease.told(LostReason::TakenAway))),
+            (None, Err(error)) => Err(ReleaseError::Store(error)),
+        }
     }
+}
+
+/// Why a lock was not released by its holder.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReleaseError {
+    /// It was lost before.
+    #[error("released too late: {0}")]
+    Lost(#[source] LockLost),
+    /// The store failed or refused.
+    #[error("{0}; the lock frees itself when its TTL is over")]
+    Store(#[source] BackendError),
 }
 
 impl Drop for LockGuard {

@@ -235,7 +235,8 @@ impl HeldLease {
         answer
     }
 
-    fn told(&self, reason: LostReason) -> LockLost {
+    /// What is told of a loss for this reason.
+    pub(crate) fn told(&self, reason: LostReason) -> LockLost {
         LockLost::new(self.lease.key().clone(), self.lease.token(), reason)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::{FencingToken, LockKey, OwnerId, Ttl};
 
@@ -124,6 +124,7 @@ pub struct LockRecord {
     acquired_at: Option<SystemTime>,
     ttl: Option<Ttl>,
     expires_in: Option<Duration>,
+    location: Option<String>,
 }
 
 impl LockRecord {
@@ -140,6 +141,7 @@ impl LockRecord {
             acquired_at: None,
             ttl: None,
             expires_in: None,
+            location: None,
         }
     }
 
@@ -196,6 +198,12 @@ impl LockRecord {
         self
     }
 
+    /// Adds where the lock is, for people: a path, a key in a store.
+    pub fn with_location(mut self, location: impl Into<String>) -> Self {
+        self.location = Some(location.into());
+        self
+    }
+
     /// The lock's key.
     pub fn key(&self) -> &LockKey {
         &self.key
@@ -236,10 +244,15 @@ impl LockRecord {
     pub fn expires_in(&self) -> Option<Duration> {
         self.expires_in
     }
+    /// Where the lock is, for people: a path, a key in a store.
+    pub fn location(&self) -> Option<&str> {
+        self.location.as_deref()
+    }
 }
 
 impl fmt::Display for LockRecord {
-    /// One line: `pid 12345 (deploy.sh on web-1, label "blue"), token 17, for another 12.3s unless renewed`.
+    /// One line: `pid 12345 (deploy.sh on web-1, label "blue"), since
+    /// 2026-11-22T10:45:12Z, token 17, for another 12.3s unless renewed`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.pid {
             Some(pid) => write!(f, "pid {pid}")?,
@@ -256,6 +269,11 @@ impl fmt::Display for LockRecord {
         if !about.is_empty() {
             write!(f, " ({})", about.join(", "))?;
         }
+        // The formatter refuses years beyond 9999, which a foreign record may well claim.
+        let sane = |at: &SystemTime| *at >= UNIX_EPOCH && *at < UNIX_EPOCH + Duration::from_secs(253_402_300_800);
+        if let Some(at) = self.acquired_at.filter(sane) {
+            write!(f, ", since {}", humantime::format_rfc3339_seconds(at))?;
+        }
         if let Some(token) = self.token {
             write!(f, ", token {token}")?;
         }
@@ -263,5 +281,32 @@ impl fmt::Display for LockRecord {
             write!(f, ", for another {:.1}s unless renewed", left.as_secs_f64())?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_reads_as_one_line_and_says_nothing_it_does_not_know() {
+        let key = LockKey::new("deploy").unwrap();
+        assert_eq!(LockRecord::unknown(key.clone()).to_string(), "an unknown holder");
+        let info = HolderInfo { host: "web-1".into(), pid: 12345, program: "deploy\n.sh".into(), label: None };
+        let record = LockRecord::unknown(key)
+            .with_holder(&info.with_label(Label::new("blue").unwrap()))
+            .with_token(FencingToken::new(17))
+            .with_acquired_at(UNIX_EPOCH + Duration::from_secs(38_712))
+            .with_expires_in(Duration::from_millis(12_340));
+        let line = r#"pid 12345 (deploy\n.sh on web-1, label "blue"), since 1970-01-01T10:45:12Z, token 17, "#;
+        assert_eq!(record.to_string(), format!("{line}for another 12.3s unless renewed"));
+        let absurd = record.with_acquired_at(UNIX_EPOCH + Duration::from_secs(1 << 40));
+        assert!(!absurd.to_string().contains("since"));
+    }
+
+    #[test]
+    fn a_label_is_bounded() {
+        assert!(Label::new("x".repeat(Label::MAX_LEN)).is_ok());
+        assert_eq!(Label::new("x".repeat(Label::MAX_LEN + 1)), Err(InvalidLabel { len: 257 }));
     }
 }

@@ -34,7 +34,7 @@ pub use capabilities::{Capabilities, Fairness, LeaseClock, Scope, TokenDurabilit
 pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
 pub use error::{BackendError, ErrorKind, Operation, Outcome, Retry};
 pub use gate::{FencingGate, StaleToken};
-pub use guard::LockGuard;
+pub use guard::{LockGuard, ReleaseError};
 pub use holder::{HolderInfo, InvalidLabel, Label, LockRecord};
 pub use key::{InvalidKey, LockKey, shorten};
 pub use lock::{AcquireError, LockRequest};
@@ -42,5 +42,5 @@ pub use loss::{LockLost, LockState, LostReason};
 pub use memory::MemoryBackend;
 pub use request::{AcquireRequest, Attempt, Claim, Contention, Grant, Lease, LossHint, Release, Renewal, Takeover};
 pub use supervisor::{ShutdownReport, Supervisor, SupervisorBuilder};
-pub use token::{FencingToken, InvalidOwnerId, OwnerId};
+pub use token::{FencingToken, InvalidOwnerId, InvalidToken, OwnerId};
 pub use ttl::{InvalidTtl, Ttl};

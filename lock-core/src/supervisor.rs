@@ -66,6 +66,11 @@ pub struct ShutdownReport {
 }
 
 impl ShutdownReport {
+    /// Whether everything was released in time.
+    pub fn is_clean(self) -> bool {
+        self.unreleased == 0
+    }
+
     /// How many releases were not done in time. Those locks free themselves after their TTL.
     pub fn unreleased(self) -> usize {
         self.unreleased

@@ -13,7 +13,7 @@ use std::str::FromStr;
 pub struct FencingToken(u64);
 
 impl FencingToken {
-    /// A token from its number; backends only.
+    /// A token from its number: for backends, and for resources that read it back.
     pub const fn new(number: u64) -> Self {
         Self(number)
     }
@@ -27,6 +27,20 @@ impl FencingToken {
 impl fmt::Display for FencingToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
+    }
+}
+
+/// A text that isn't a fencing token (a decimal number).
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("a fencing token is a decimal number from 0 to 18446744073709551615")]
+pub struct InvalidToken(());
+
+impl FromStr for FencingToken {
+    type Err = InvalidToken;
+    fn from_str(text: &str) -> Result<Self, InvalidToken> {
+        // Not `u64`'s own rule alone, which takes a sign.
+        let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+        text.parse().ok().filter(|_| digits).map(Self).ok_or(InvalidToken(()))
     }
 }
 
@@ -98,6 +112,15 @@ impl FromStr for OwnerId {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn tokens_survive_their_text() {
+        assert_eq!("17".parse(), Ok(FencingToken::new(17)));
+        assert_eq!(u64::MAX.to_string().parse(), Ok(FencingToken::new(u64::MAX)));
+        for bad in ["", "+1", "-1", " 1", "0x1", "18446744073709551616"] {
+            assert!(bad.parse::<FencingToken>().is_err(), "{bad}");
+        }
+    }
 
     #[test]
     fn owner_ids_survive_their_text_and_differ() {

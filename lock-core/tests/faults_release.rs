@@ -5,7 +5,7 @@ mod support;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lock_core::{AcquireError, LockAdmin, LockState, LostReason, MemoryBackend, Operation, Release, Supervisor};
+use lock_core::{AcquireError, LockAdmin, LockState, LostReason, MemoryBackend, Operation, ReleaseError, Supervisor};
 use support::{Fault, Faulty, TTL};
 use tokio::time::{Instant, sleep};
 
@@ -74,7 +74,7 @@ async fn fault_10_no_renewal_after_the_release() {
             drop(guard);
             sleep(Duration::from_secs(2)).await;
         } else {
-            assert_eq!(guard.release().await.unwrap(), Release::Released);
+            guard.release().await.unwrap();
         }
         let released = store.calls(Operation::Release);
         assert_eq!(released.len(), 1);
@@ -92,10 +92,24 @@ async fn fault_19_release_after_expiry_touches_no_successor() {
     let late = one.lock("k").ttl(TTL).acquire().await.unwrap();
     let successor = two.lock("k").ttl(TTL * 100).acquire().await.unwrap();
     assert!(!late.is_held());
-    assert_eq!(late.release().await.unwrap(), Release::NotHeld);
+    let error = late.release().await.unwrap_err();
+    assert!(matches!(error, ReleaseError::Lost(_)), "told, and nothing else happens: {error}");
     assert!(!store.is_free("k").await);
     assert!(successor.is_held());
-    assert_eq!(successor.release().await.unwrap(), Release::Released);
+    successor.release().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_release_of_what_was_taken_away_says_so() {
+    let store = Faulty::healthy();
+    let locks = store.supervisor().build();
+    let guard = locks.lock("k").ttl(TTL).acquire().await.unwrap();
+    store.store.break_lock(guard.key(), None).await.unwrap();
+    assert!(guard.is_held(), "not noticed yet");
+    match guard.release().await.unwrap_err() {
+        ReleaseError::Lost(loss) => assert!(matches!(loss.reason(), LostReason::TakenAway)),
+        other => panic!("{other}"),
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -107,12 +121,12 @@ async fn a_release_is_tried_again_for_one_ttl_and_no_longer() {
     });
     let locks = store.supervisor().build();
     let guard = locks.lock("k").ttl(TTL).acquire().await.unwrap();
-    assert_eq!(guard.release().await.unwrap(), Release::Released);
+    guard.release().await.unwrap();
 
     store.set_rule(|call, _| if call.operation == Operation::Release { Fault::Hang } else { Fault::None });
     let guard = locks.lock("k").ttl(TTL).acquire().await.unwrap();
     let began = Instant::now();
-    assert!(guard.release().await.is_err());
+    assert!(matches!(guard.release().await, Err(ReleaseError::Store(_))));
     assert!(began.elapsed() <= TTL, "{:?}", began.elapsed());
 }
 
@@ -284,7 +298,7 @@ async fn a_backend_that_panics_in_a_renewal_loses_its_lock_and_no_other() {
     let panics = locks.lock("panics").ttl(TTL).acquire().await.unwrap();
     let other = locks.lock("other").ttl(TTL).acquire().await.unwrap();
     assert!(matches!(panics.lost().await.reason(), LostReason::Expired { .. }));
-    panics.release().await.unwrap();
+    assert!(matches!(panics.release().await, Err(ReleaseError::Lost(_))));
     sleep(TTL * 2).await;
     assert_eq!(other.state(), LockState::Held);
 }

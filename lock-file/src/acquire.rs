@@ -143,7 +143,7 @@ impl Shared {
         let Assessment { token, verdict, .. } = {
             let found = look::assess(&self.host, &slot.generation(current.number), &current.file)?;
             if let Verdict::Held(_) = found.verdict {
-                return Ok(Err(Contention::new(found.describe(request.key()))));
+                return Ok(Err(Contention::new(found.describe(request.key(), slot))));
             }
             found
         };

@@ -27,7 +27,7 @@ impl LockAdmin for FileBackend {
             .shared
             .held(&slot)
             .map_err(|error| from_io(Operation::Inspect, "looking at", slot.directory(), error).with_key(key))?;
-        Ok(found.map(|(_, found)| found.describe(key)))
+        Ok(found.map(|(_, found)| found.describe(key, &slot)))
     }
 
     async fn list(&self, prefix: &str) -> Result<Vec<LockRecord>, BackendError> {
@@ -68,8 +68,8 @@ impl Shared {
         for entry in entries {
             let entry = entry.at(Operation::List, "listing", &self.root)?;
             let file_name = entry.file_name();
-            // The temporaries, and whatever else is no lock of ours.
-            let Some(name) = file_name.to_str().filter(|name| !name.starts_with('.')) else { continue };
+            // The temporaries, the locks under a prefix ("@..."), and whatever else is no lock of ours.
+            let Some(name) = file_name.to_str().filter(|name| !name.starts_with(['.', '@'])) else { continue };
             let slot = Slot::at(entry.path());
             let found = match self.held(&slot) {
                 Err(error) if error.kind() == io::ErrorKind::NotADirectory => continue,
@@ -80,7 +80,7 @@ impl Shared {
             let told = found.record.as_ref().and_then(|record| LockKey::new(&record.body.key).ok());
             let Some(key) = told.or_else(|| name::key_of(name, name::FOLDS_CASE)) else { continue };
             if key.as_str().starts_with(prefix) {
-                records.push(found.describe(&key));
+                records.push(found.describe(&key, &slot));
             }
         }
         records.sort_by(|a, b| a.key().cmp(b.key()));
@@ -95,7 +95,7 @@ impl Shared {
         if_token: Option<FencingToken>,
     ) -> io::Result<Option<BreakOutcome>> {
         let Some((current, found)) = self.held(slot)? else { return Ok(Some(BreakOutcome::Free)) };
-        let record = found.describe(key);
+        let record = found.describe(key, slot);
         if if_token.is_some() && record.token() != if_token {
             return Ok(Some(BreakOutcome::TokenDiffers(record)));
         }

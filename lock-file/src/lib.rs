@@ -4,6 +4,7 @@ mod acquire;
 mod admin;
 mod backend;
 mod directory;
+mod ear;
 mod error;
 mod held;
 mod host;

@@ -72,14 +72,7 @@ impl Ticket {
 /// Dead ones on the way are removed, and so is a queue that turns out empty.
 pub(crate) fn ahead(slot: &Slot, mine: Option<&Ticket>, nearest: bool) -> io::Result<Option<Ahead>> {
     let queue = slot.queue();
-    let entries = match std::fs::read_dir(&queue) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        answer => answer?,
-    };
-    let mut names = Vec::new();
-    for entry in entries {
-        names.extend(entry?.file_name().into_string());
-    }
+    let mut names = names(slot)?;
     names.sort_unstable();
     let waiters = names.len() as u64;
     if let Some(mine) = mine {
@@ -100,6 +93,25 @@ pub(crate) fn ahead(slot: &Slot, mine: Option<&Ticket>, nearest: bool) -> io::Re
         let _ = std::fs::remove_dir(&queue);
     }
     Ok(None)
+}
+
+/// The names of the tickets before this one, live or not.
+pub(crate) fn before(slot: &Slot, mine: &Ticket) -> io::Result<Vec<String>> {
+    let mut names = names(slot)?;
+    names.retain(|name| *name < mine.name);
+    Ok(names)
+}
+
+fn names(slot: &Slot) -> io::Result<Vec<String>> {
+    let entries = match std::fs::read_dir(slot.queue()) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        answer => answer?,
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        names.extend(entry?.file_name().into_string());
+    }
+    Ok(names)
 }
 
 /// Whether the ticket's waiter lives; if it doesn't, its ticket is removed.

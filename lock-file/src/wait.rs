@@ -2,11 +2,13 @@
 
 use std::fs::File;
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use lock_core::{AcquireRequest, BackendError, Operation};
 use tokio::time;
 
+use crate::ear::{Ear, FRONT, News};
 use crate::error::from_io;
 use crate::look::{self, Verdict};
 use crate::os;
@@ -17,11 +19,12 @@ use crate::slot::Slot;
 use crate::watch::Watch;
 
 /// How long a waiter sleeps at most where the watch tells of everything, a holder's death included.
-pub(crate) const TOLD: Duration = Duration::from_millis(500);
+/// (Unit tests tell an event from this fallback, on however slow a machine.)
+pub(crate) const TOLD: Duration = Duration::from_secs(if cfg!(test) { 30 } else { 2 });
 /// The same where it doesn't: no watch could be had, or a death is not told on this system.
 pub(crate) const UNTOLD: Duration = Duration::from_millis(25);
-/// After an event: Linux tells that a file was closed just before it lets go of its kernel lock.
-const AFTER_EVENT: [Duration; 3] = [Duration::from_millis(1), Duration::from_millis(3), Duration::from_millis(11)];
+/// After a record's file was closed: Linux tells so just before it lets go of its kernel lock.
+const AFTER_CLOSE: [Duration; 3] = [Duration::from_millis(1), Duration::from_millis(3), Duration::from_millis(11)];
 /// The timer's own unit.
 const TICK: Duration = Duration::from_millis(1);
 
@@ -51,7 +54,9 @@ impl Shared {
             return Ok(());
         }
         // In this order, so that nothing happens between the look and the watch.
-        let mut watch = self.watches.watch(slot.directory());
+        let ear = Arc::new(Ear::default());
+        let watch = self.watches.watch(slot.directory(), &ear);
+        let mut queue_watch = None;
         let holds = self.owners.with(&request.claim(), |mine| {
             self.enqueue(&slot, request, mine).map(|()| matches!(mine, Mine::Held(_)))
         })?;
@@ -59,19 +64,54 @@ impl Shared {
             return Ok(());
         }
         let (mut kept, mut ahead) = (None, None);
-        let mut quick = AFTER_EVENT.iter();
+        let mut quick = [].iter();
+        let mut placed = false;
         loop {
-            watch.seen();
+            ear.seen();
             let pause = match self.glance(&slot, request, &mut kept, &mut ahead).map_err(fail)? {
                 Glance::Now => return Ok(()),
                 Glance::Later(pause) => pause,
             };
-            let pause = pause.min(quick.next().copied().unwrap_or(longest_sleep(&watch))).max(TICK);
+            // Once: a look at the queue is an event to all who watch it. Should news be lost, the look at
+            // the lock itself finds it free after the grace.
+            if !placed {
+                placed = true;
+                self.take_a_place(&slot, request, &ear, &mut queue_watch).map_err(fail)?;
+            }
+            let longest = longest_sleep(&watch, ear.ahead());
+            // Those behind leave it to the front to see that a deadline has passed.
+            let pause = if ear.ahead() < FRONT { pause.min(longest) } else { longest };
+            let pause = pause.min(quick.next().copied().unwrap_or(longest)).max(TICK);
             tokio::select! {
-                () = watch.changed() => quick = AFTER_EVENT.iter(),
+                news = ear.news() => quick = if news == News::Closed { AFTER_CLOSE.iter() } else { [].iter() },
                 () = time::sleep(pause) => {}
             }
         }
+    }
+
+    /// Finds out how many wait before this one, and if they are many, listens to them instead of
+    /// the lock.
+    fn take_a_place(
+        &self,
+        slot: &Slot,
+        request: &AcquireRequest,
+        ear: &Arc<Ear>,
+        queue_watch: &mut Option<Watch>,
+    ) -> io::Result<()> {
+        let before = || {
+            self.owners.with(&request.claim(), |mine| match mine {
+                Mine::Waiting(ticket) => queue::before(slot, ticket),
+                _ => Ok(Vec::new()),
+            })
+        };
+        let mut names = before()?;
+        if names.len() >= FRONT && queue_watch.as_ref().is_none_or(|watch| !watch.works()) {
+            // Again after the watch began, so that nobody leaves unnoticed in between.
+            let watch = queue_watch.insert(self.watches.watch(&slot.queue(), ear));
+            names = if watch.works() { before()? } else { Vec::new() };
+        }
+        ear.stand_behind(names);
+        Ok(())
     }
 
     fn glance(
@@ -125,6 +165,11 @@ impl Shared {
 }
 
 /// The bounded fallback: a lost event costs no more than this.
-fn longest_sleep(watch: &Watch) -> Duration {
-    if os::WATCH_TELLS_OF_DEATH && watch.works() { TOLD } else { UNTOLD }
+fn longest_sleep(watch: &Watch, ahead: usize) -> Duration {
+    match () {
+        () if !watch.works() => UNTOLD,
+        // The front sees to crashes.
+        () if os::WATCH_TELLS_OF_DEATH || ahead >= FRONT => TOLD,
+        () => UNTOLD,
+    }
 }

@@ -1,4 +1,4 @@
-//! Watching lock directories, so that those who wait are told of a release, a crash, a takeover.
+//! Watching directories, so that those who wait are told of a release, a crash, a ticket that left.
 //!
 //! One watcher per backend, created by the first wait. On Linux inotify reports the closing of a
 //! file that was open for writing, so the death of a holder is told as well as its release.
@@ -10,10 +10,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind};
+use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind, RenameMode};
 use notify::{Event, RecommendedWatcher, RecursiveMode, Watcher};
-use tokio::sync::watch;
 
+use crate::ear::{Ear, News};
 use crate::owners::lock;
 use crate::slot::number_of;
 
@@ -47,8 +47,7 @@ enum Source {
 /// A watched directory.
 #[derive(Debug)]
 struct Place {
-    changes: watch::Sender<u64>,
-    users: usize,
+    ears: Vec<Arc<Ear>>,
     idle_since: Instant,
     /// The kernel watches it. Not so when that failed, or the directory was deleted.
     watched: bool,
@@ -58,24 +57,23 @@ struct Place {
 #[derive(Debug)]
 pub(crate) struct Watch {
     directory: PathBuf,
-    changes: watch::Receiver<u64>,
+    ear: Arc<Ear>,
     places: Arc<Mutex<HashMap<PathBuf, Place>>>,
     any_idle: Arc<AtomicBool>,
 }
 
 impl Watches {
-    /// Begins to watch `directory`. Changes from now on are told.
-    pub(crate) fn watch(&self, directory: &Path) -> Watch {
-        let (changes, watched) = {
+    /// Begins to watch `directory`. Changes from now on are told to `ear`.
+    pub(crate) fn watch(&self, directory: &Path, ear: &Arc<Ear>) -> Watch {
+        let watched = {
             let mut places = lock(&self.places);
             let place = places.entry(directory.to_owned()).or_insert_with(|| Place {
-                changes: watch::Sender::new(0),
-                users: 0,
+                ears: Vec::new(),
                 idle_since: Instant::now(),
                 watched: false,
             });
-            place.users += 1;
-            (place.changes.subscribe(), place.watched)
+            place.ears.push(ear.clone());
+            place.watched
         };
         if !watched {
             let watched = self.add(directory);
@@ -83,7 +81,12 @@ impl Watches {
                 place.watched = watched;
             }
         }
-        Watch { directory: directory.to_owned(), changes, places: self.places.clone(), any_idle: self.any_idle.clone() }
+        Watch {
+            directory: directory.to_owned(),
+            ear: ear.clone(),
+            places: self.places.clone(),
+            any_idle: self.any_idle.clone(),
+        }
     }
 
     fn add(&self, directory: &Path) -> bool {
@@ -122,9 +125,9 @@ impl Watches {
         let mut over = Vec::new();
         {
             let mut places = lock(&self.places);
-            let mut idle = places.values().filter(|place| place.users == 0).count();
+            let mut idle = places.values().filter(|place| place.ears.is_empty()).count();
             places.retain(|directory, place| {
-                let keep = place.users > 0 || (idle <= MAX_IDLE && place.idle_since.elapsed() < LINGER);
+                let keep = !place.ears.is_empty() || (idle <= MAX_IDLE && place.idle_since.elapsed() < LINGER);
                 if !keep {
                     idle -= 1;
                     over.push((directory.clone(), place.watched));
@@ -155,18 +158,6 @@ impl Watches {
 }
 
 impl Watch {
-    /// Forgets the changes so far: the caller looks now.
-    pub(crate) fn seen(&mut self) {
-        self.changes.mark_unchanged();
-    }
-
-    /// Waits for a change after the last [`seen`](Self::seen). Never ends without a watch.
-    pub(crate) async fn changed(&mut self) {
-        if self.changes.changed().await.is_err() {
-            std::future::pending::<()>().await;
-        }
-    }
-
     /// Whether changes are told at present.
     pub(crate) fn works(&self) -> bool {
         lock(&self.places).get(&self.directory).is_some_and(|place| place.watched)
@@ -176,8 +167,8 @@ impl Watch {
 impl Drop for Watch {
     fn drop(&mut self) {
         if let Some(place) = lock(&self.places).get_mut(&self.directory) {
-            place.users -= 1;
-            if place.users == 0 {
+            place.ears.retain(|ear| !Arc::ptr_eq(ear, &self.ear));
+            if place.ears.is_empty() {
                 place.idle_since = Instant::now();
                 self.any_idle.store(true, Ordering::Relaxed);
             }
@@ -191,56 +182,88 @@ fn tell(places: &Mutex<HashMap<PathBuf, Place>>, event: notify::Result<Event>) {
         Ok(event) => event,
         Err(error) => Event { paths: error.paths, ..Event::new(EventKind::Any) },
     };
-    if !concerns_waiters(event.kind) {
+    if is_what_waiters_do(event.kind) {
         return;
     }
     let mut places = lock(places);
     if event.need_rescan() || event.paths.is_empty() {
         // Events were lost: everybody looks.
-        places.values_mut().for_each(Place::wake);
+        places.values().for_each(Place::wake_all);
         return;
     }
     for path in &event.paths {
         if let Some(place) = places.get_mut(path) {
             // The directory itself was deleted or moved, and the kernel's watch with it.
             place.watched = false;
-            place.wake();
-        } else if path.file_name().and_then(OsStr::to_str).and_then(number_of).is_some()
-            && let Some(place) = path.parent().and_then(|parent| places.get_mut(parent))
+            place.wake_all();
+        } else if let Some(name) = path.file_name().and_then(OsStr::to_str)
+            && let Some(place) = path.parent().and_then(|parent| places.get(parent))
         {
-            place.wake();
+            place.tell(name, event.kind);
         }
     }
 }
 
 /// Others' opening and reading must not wake those who wait, or each would wake all the others.
-fn concerns_waiters(kind: EventKind) -> bool {
+fn is_what_waiters_do(kind: EventKind) -> bool {
     match kind {
-        EventKind::Access(AccessKind::Close(AccessMode::Write)) => true,
-        EventKind::Access(_) | EventKind::Modify(ModifyKind::Metadata(_)) => false,
-        _ => true,
+        EventKind::Access(AccessKind::Close(AccessMode::Write)) => false,
+        EventKind::Access(_) | EventKind::Modify(ModifyKind::Metadata(_)) => true,
+        _ => false,
     }
 }
 
 impl Place {
-    fn wake(&mut self) {
-        self.changes.send_modify(|count| *count += 1);
+    /// Something happened to the file `name` in this directory.
+    fn tell(&self, name: &str, kind: EventKind) {
+        let closed = matches!(kind, EventKind::Access(_));
+        let left = matches!(kind, EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(RenameMode::From)));
+        if number_of(name).is_some() {
+            // One that left had a successor before, which was told.
+            if !left {
+                let news = if closed { News::Closed } else { News::Changed };
+                self.ears.iter().for_each(|ear| ear.lock_changed(news));
+            }
+        } else if left || closed {
+            self.ears.iter().for_each(|ear| ear.ticket_left(name));
+        }
+    }
+
+    fn wake_all(&self) {
+        self.ears.iter().for_each(|ear| ear.wake(News::Closed));
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use notify::event::{CreateKind, DataChange};
+    use notify::event::{CreateKind, DataChange, RemoveKind};
 
     use super::*;
 
     #[test]
     fn what_waiters_do_themselves_wakes_nobody() {
         for kind in [AccessKind::Open(AccessMode::Any), AccessKind::Close(AccessMode::Read), AccessKind::Read] {
-            assert!(!concerns_waiters(EventKind::Access(kind)));
+            assert!(is_what_waiters_do(EventKind::Access(kind)));
         }
-        assert!(concerns_waiters(EventKind::Access(AccessKind::Close(AccessMode::Write))), "a holder's death");
-        assert!(concerns_waiters(EventKind::Modify(ModifyKind::Data(DataChange::Any))), "a release");
-        assert!(concerns_waiters(EventKind::Create(CreateKind::File)), "a successor");
+        assert!(!is_what_waiters_do(EventKind::Access(AccessKind::Close(AccessMode::Write))), "a holder's death");
+    }
+
+    #[tokio::test]
+    async fn a_release_a_death_and_a_successor_wake_and_a_sweep_does_not() {
+        let name = format!("{:020}", 7);
+        for (kind, news) in [
+            (EventKind::Access(AccessKind::Close(AccessMode::Write)), Some(News::Closed)),
+            (EventKind::Modify(ModifyKind::Data(DataChange::Any)), Some(News::Changed)),
+            (EventKind::Modify(ModifyKind::Name(RenameMode::To)), Some(News::Changed)),
+            (EventKind::Create(CreateKind::File), Some(News::Changed)),
+            (EventKind::Remove(RemoveKind::File), None),
+            (EventKind::Modify(ModifyKind::Name(RenameMode::From)), None),
+        ] {
+            let ear = Arc::new(Ear::default());
+            let place = Place { ears: vec![ear.clone()], idle_since: Instant::now(), watched: true };
+            place.tell(&name, kind);
+            let heard = tokio::time::timeout(Duration::ZERO, ear.news()).await.ok();
+            assert_eq!(heard, news, "{kind:?}");
+        }
     }
 }
