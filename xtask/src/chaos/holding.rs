@@ -1,7 +1,7 @@
 //! What a client does while it holds a lock: the good, the careless and the hung.
 
 use anyhow::{Context, Result};
-use distlock::{Claim, LockGuard, Release};
+use distlock::{Claim, LockGuard, ReleaseError};
 
 use super::client::{Task, nanos};
 use super::event::{Nanos, What};
@@ -66,7 +66,11 @@ pub(super) async fn hold(task: &mut Task<'_>, op: u64, guard: LockGuard) -> Resu
         drop(guard);
         return Ok(());
     }
-    let ours = guard.release().await.context("releasing")? == Release::Released;
+    let ours = match guard.release().await {
+        Ok(()) => true,
+        Err(ReleaseError::Lost(_)) => false,
+        Err(error) => return Err(error).context("releasing"),
+    };
     client.tell(op, now(), What::Released { ours });
     task.released = Some(claim);
     Ok(())
