@@ -10,6 +10,8 @@ pub(super) enum Verdict {
     Caught(Vec<String>),
     /// It made the command hang.
     Hangs,
+    /// The command failed and named nothing that did: who knows what it found.
+    Unclear,
     /// Nothing failed, though this many tests ran.
     Survived { tests: usize },
 }
@@ -24,20 +26,20 @@ impl Verdict {
         let mut failed: Vec<String> = output.lines().filter_map(failed_test).collect();
         failed.extend(output.lines().filter_map(broken_invariant));
         failed.dedup();
-        Self::Caught(failed)
+        if failed.is_empty() { Self::Unclear } else { Self::Caught(failed) }
     }
 
     pub(super) fn is_caught(&self) -> bool {
-        !matches!(self, Self::Survived { .. })
+        matches!(self, Self::Caught(_) | Self::Hangs)
     }
 }
 
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Caught(by) if by.is_empty() => f.write_str("(it failed)"),
             Self::Caught(by) => f.write_str(&by.join(", ")),
             Self::Hangs => f.write_str("(it hangs)"),
+            Self::Unclear => f.write_str("NOTHING: the command failed, but no test of it"),
             Self::Survived { tests } => write!(f, "NOTHING: it survived {tests} tests"),
         }
     }
