@@ -115,7 +115,7 @@ impl Task<'_> {
         client.tell(op, now(), What::Invoked { key: key.to_string(), waits: way >= 3 });
         let answer = match way {
             0..=2 => Some(request.try_acquire().await),
-            3..=7 => Some(request.wait_at_most(client.ttl.mul_f64(8.0 * self.rng.f64())).acquire().await),
+            3..=7 => Some(request.wait_at_most(client.ttl.mul_f64(16.0 * self.rng.f64())).acquire().await),
             _ => {
                 // Mostly during the first call, and sometimes much later.
                 let limit = client.ttl.mul_f64(self.rng.f64().powi(6));

@@ -76,7 +76,7 @@ impl Iterator for Plan {
             0..35 => (Fault::ShortStop, 0.05 + 0.75 * rng.f64()),
             35..55 => (Fault::LongStop, 1.05 + 2.0 * rng.f64()),
             // So long that the liveness of others is seen not to depend on this one's return.
-            55..60 => (Fault::LongStop, 6.0 + 2.0 * rng.f64()),
+            55..60 => (Fault::LongStop, 8.0 + 4.0 * rng.f64()),
             60..85 => (Fault::Kill, 0.7 * rng.f64()),
             85..97 => (Fault::Break, 0.0),
             _ => (Fault::Remove, 0.0),
