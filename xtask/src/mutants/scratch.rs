@@ -11,7 +11,7 @@ use super::list::Mutant;
 use super::verdict::Verdict;
 
 /// A mutant that makes a test hang is caught as well.
-const HANGS_AFTER: Duration = Duration::from_secs(60);
+const HANGS_AFTER: Duration = Duration::from_secs(120);
 
 /// A copy of the tree.
 pub(super) struct Scratch {
