@@ -71,3 +71,16 @@ async fn a_renewal_that_waits_for_a_slot_is_not_sent_once_the_lock_is_let_go() {
     let late = |call: &&support::Call| call.at > dropped && call.key != "slow";
     assert_eq!(store.calls(Operation::Renew).iter().find(late), None);
 }
+
+#[tokio::test(start_paused = true)]
+async fn work_that_ends_after_the_loss_has_not_succeeded() {
+    let clock = Arc::new(ManualClock::new());
+    let locks = Supervisor::builder(Arc::new(Faulty::healthy())).clock(clock.clone()).build();
+    let guard = locks.lock("k").ttl(TTL).acquire().await.unwrap();
+    // All in one poll: no timer could stop it.
+    let work = async {
+        clock.jump(TTL * 2);
+        7
+    };
+    assert!(guard.run(work).await.is_err());
+}
