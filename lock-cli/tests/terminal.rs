@@ -77,9 +77,18 @@ fn the_command_reads_the_terminal_and_we_have_it_back() {
 }
 
 #[test]
+fn the_command_has_the_terminal_from_the_start() {
+    // Progress bars ask for that, and never read: the group and the terminal's foreground group.
+    let place = Place::new();
+    let script = "\"$0\" run k -- sh -c 'set -- $(cat /proc/$$/stat); echo foreground-$(($5 == $8))'";
+    Terminal::run(&place, script).shows("foreground-1");
+}
+
+#[test]
 fn ctrl_c_reaches_the_command() {
     let place = Place::new();
-    let script = "trap : INT; \"$0\" run k -- sh -c 'trap \"exit 9\" INT; echo ready; while :; do sleep 0.02; done'; echo code-$?";
+    let script = "trap : INT; \"$0\" run k -- sh -c 'trap \"exit 9\" INT; echo ready; while :; do sleep 0.02; done'; \
+                  echo code-$?";
     let mut terminal = Terminal::run(&place, script);
     terminal.shows("ready");
     terminal.types("\u{3}");

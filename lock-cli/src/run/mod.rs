@@ -128,7 +128,8 @@ async fn finish(guard: LockGuard, end: End, signals: &mut Signals) -> u8 {
 /// The command came to its end by itself, but not under the lock: that is no success.
 fn too_late(key: &LockKey, code: u8) -> u8 {
     say(&format!(
-        "the lock \"{key}\" was lost before the command ended (with exit code {code}): someone else may have run meanwhile"
+        "the lock \"{key}\" was lost before the command ended (with exit code {code}): \
+         someone else may have run meanwhile"
     ));
     exit::LOST
 }
