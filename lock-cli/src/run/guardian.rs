@@ -4,7 +4,7 @@
 //! The kernel's parent-death signal reaches the command alone: a script would be killed and what
 //! it had started would run on without the lock. And only Linux has it.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::{ErrorKind, PipeWriter, Read, pipe, stdin};
 use std::process::{Child, Stdio};
 
@@ -45,8 +45,7 @@ impl Guardian {
 
 /// The role: waits until `distlock` is gone, and kills the group.
 pub(super) fn main(mut arguments: impl Iterator<Item = OsString>) -> u8 {
-    let group = arguments.next().and_then(|group| group.to_str()?.parse().ok()).filter(|group| *group > 1);
-    let Some(group) = group.and_then(Pid::from_raw) else { return exit::USAGE };
+    let Some(group) = arguments.next().as_deref().and_then(group_named) else { return exit::USAGE };
     // A session of its own: what is meant for the terminal's processes, or for distlock's group,
     // doesn't reach it.
     let _ = setsid();
@@ -54,4 +53,24 @@ pub(super) fn main(mut arguments: impl Iterator<Item = OsString>) -> u8 {
     while stdin().read(&mut byte).is_err_and(|error| error.kind() == ErrorKind::Interrupted) {}
     let _ = kill_process_group(group, Signal::KILL);
     exit::DONE
+}
+
+/// The group that an argument names. Never 1: to the kernel, "group 1" is every process there is.
+fn group_named(argument: &OsStr) -> Option<Pid> {
+    let number = argument.to_str()?.parse().ok().filter(|number| *number > 1)?;
+    Pid::from_raw(number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Tested here alone: a process that got this wrong would kill everything that it may.
+    #[test]
+    fn no_argument_names_every_process_or_our_own_group() {
+        for argument in ["0", "1", "-1", "-5", "", "x", "99999999999"] {
+            assert_eq!(group_named(OsStr::new(argument)), None, "{argument}");
+        }
+        assert_eq!(group_named(OsStr::new("1234")), Pid::from_raw(1234));
+    }
 }
