@@ -40,6 +40,16 @@ fn held_is_told_with_what_to_do_about_it() {
 }
 
 #[test]
+fn a_script_that_waits_is_told_nothing_meanwhile() {
+    // Longer than a person at a terminal would be kept in the dark; its stderr may be a mail.
+    let place = Place::new();
+    let _held = place.hold("k", &[], HOLD);
+    let output = place.output(&["run", "--wait", "1500ms", "k", "--", "true"]);
+    assert_eq!(output.status.code(), Some(75));
+    assert!(stderr(&output).starts_with("distlock: \"k\" is held by"), "{}", stderr(&output));
+}
+
+#[test]
 fn status_and_list_have_fixed_json() {
     let place = Place::new();
     let held = place.hold("a/b", &["--label", "blue", "--ttl", "1m"], HOLD);
