@@ -23,9 +23,10 @@ const ROUNDS: u32 = 100;
 impl LockAdmin for FileBackend {
     async fn inspect(&self, key: &LockKey) -> Result<Option<LockRecord>, BackendError> {
         let slot = Slot::of(&self.shared.root, key);
-        let found = self.shared.held(&slot).map_err(|error| {
-            from_io(Operation::Inspect, "looking at", slot.directory(), error).with_key(key)
-        })?;
+        let found = self
+            .shared
+            .held(&slot)
+            .map_err(|error| from_io(Operation::Inspect, "looking at", slot.directory(), error).with_key(key))?;
         Ok(found.map(|(_, found)| found.describe(key)))
     }
 
@@ -36,9 +37,10 @@ impl LockAdmin for FileBackend {
     async fn break_lock(&self, key: &LockKey, if_token: Option<FencingToken>) -> Result<BreakOutcome, BackendError> {
         let slot = Slot::of(&self.shared.root, key);
         for _ in 0..ROUNDS {
-            let broken = self.shared.break_once(&slot, key, if_token).map_err(|error| {
-                from_io(Operation::Break, "writing in", slot.directory(), error).with_key(key)
-            })?;
+            let broken = self
+                .shared
+                .break_once(&slot, key, if_token)
+                .map_err(|error| from_io(Operation::Break, "writing in", slot.directory(), error).with_key(key))?;
             if let Some(outcome) = broken {
                 return Ok(outcome);
             }

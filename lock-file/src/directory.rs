@@ -3,8 +3,11 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use lock_core::{BackendError, ErrorKind, Operation};
+use lock_core::BackendError;
+#[cfg(unix)]
+use lock_core::{ErrorKind, Operation};
 
+#[cfg(unix)]
 use crate::error::At;
 use crate::os;
 
@@ -32,26 +35,26 @@ pub(crate) fn create(path: &Path) -> io::Result<()> {
 #[cfg(unix)]
 pub(crate) fn check_private(path: &Path) -> Result<(), BackendError> {
     let (owner, mode) = os::owner_and_mode(path).at(Operation::Connect, "looking at", path)?;
-    let refuse = |what: String| {
-        Err(BackendError::new(ErrorKind::PermissionDenied, Operation::Connect, format!("{} {what}", path.display()))
-            .with_advice(format!(
-                "look who made it with `ls -ld {}`, remove it, or choose another directory",
-                path.display()
-            )))
-    };
-    if mode & S_IFMT == S_IFLNK {
-        return refuse("is a symbolic link, and whoever planted it could lead the locks elsewhere".to_owned());
+    let Some(what) = objection(owner, mode, os::user()) else { return Ok(()) };
+    let shown = path.display();
+    Err(BackendError::new(ErrorKind::PermissionDenied, Operation::Connect, format!("{shown} {what}"))
+        .with_advice(format!("look who made it with `ls -ld {shown}`, remove it, or choose another directory")))
+}
+
+/// What is wrong with a directory of this owner and mode, for this user.
+#[cfg(unix)]
+fn objection(owner: u32, mode: u32, user: u32) -> Option<String> {
+    const FILE_TYPE: u32 = 0o170_000;
+    const LINK: u32 = 0o120_000;
+    const DIRECTORY: u32 = 0o040_000;
+    const OTHERS_WRITE: u32 = 0o022;
+    match mode & FILE_TYPE {
+        LINK => Some("is a symbolic link, and whoever planted it could lead the locks elsewhere".to_owned()),
+        DIRECTORY if owner != user => Some(format!("belongs to user {owner}, not to this one ({user})")),
+        DIRECTORY if mode & OTHERS_WRITE != 0 => Some(format!("may be written by others (mode {:o})", mode & 0o777)),
+        DIRECTORY => None,
+        _ => Some("is not a directory".to_owned()),
     }
-    if mode & S_IFMT != S_IFDIR {
-        return refuse("is not a directory".to_owned());
-    }
-    if owner != os::user() {
-        return refuse(format!("belongs to user {owner}, not to this one ({})", os::user()));
-    }
-    if mode & 0o022 != 0 {
-        return refuse(format!("may be written by others (mode {:o})", mode & 0o777));
-    }
-    Ok(())
 }
 
 /// A per-user directory of Windows is closed to others by inheritance.
@@ -60,9 +63,24 @@ pub(crate) fn check_private(_path: &Path) -> Result<(), BackendError> {
     Ok(())
 }
 
-#[cfg(unix)]
-pub(crate) const S_IFMT: u32 = 0o170_000;
-#[cfg(unix)]
-pub(crate) const S_IFLNK: u32 = 0o120_000;
-#[cfg(unix)]
-pub(crate) const S_IFDIR: u32 = 0o040_000;
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fault_60_only_a_directory_of_this_user_alone_is_private() {
+        assert_eq!(objection(7, 0o040_700, 7), None);
+        assert_eq!(objection(7, 0o040_755, 7), None);
+        for (owner, mode, part) in [
+            (8, 0o040_700, "belongs to user 8"),
+            (0, 0o040_700, "belongs to user 0"),
+            (7, 0o040_770, "written by others"),
+            (7, 0o041_777, "written by others"),
+            (7, 0o120_777, "symbolic link"),
+            (7, 0o100_600, "not a directory"),
+        ] {
+            let said = objection(owner, mode, 7).unwrap();
+            assert!(said.contains(part), "{said}");
+        }
+    }
+}

@@ -33,14 +33,18 @@ impl Host {
     }
 
     /// The lease clock, in nanoseconds: the same for all processes, standing still in suspend.
+    #[cfg_attr(not(test), expect(clippy::unused_self, reason = "in tests it has a hand on the clock"))]
     pub(crate) fn now(&self) -> u64 {
+        #[cfg(test)]
+        self.hand.asked();
         let now = os::monotonic_ns();
         #[cfg(test)]
-        let now = now.saturating_add_signed(self.hand.lease_clock());
+        let now = self.hand.frozen().unwrap_or(now).saturating_add_signed(self.hand.lease_clock());
         now
     }
 
     /// The wall clock. Nothing but tokens (as a floor) and people use it.
+    #[cfg_attr(not(test), expect(clippy::unused_self, reason = "in tests it has a hand on the clock"))]
     pub(crate) fn wall(&self) -> SystemTime {
         let wall = SystemTime::now();
         #[cfg(test)]
@@ -67,18 +71,56 @@ impl Host {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use std::fmt;
+    use std::sync::Mutex;
     use std::sync::atomic::{AtomicI64, Ordering};
 
     use super::*;
 
     /// A test's hand on the clocks, in nanoseconds ahead.
-    #[derive(Debug, Default)]
+    #[derive(Default)]
     pub(crate) struct Hand {
         lease: AtomicI64,
         wall: AtomicI64,
+        frozen: Mutex<Option<u64>>,
+        when_asked: Mutex<Option<Box<dyn FnOnce() + Send>>>,
+        when_probing: Mutex<Option<Box<dyn FnOnce() + Send>>>,
+    }
+
+    impl fmt::Debug for Hand {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("Hand")
+        }
     }
 
     impl Hand {
+        /// What is to happen just before the lease clock is read next.
+        pub(crate) fn when_asked(&self, act: impl FnOnce() + Send + 'static) {
+            *self.when_asked.lock().unwrap() = Some(Box::new(act));
+        }
+        /// What is to happen between the reading of a record and the probe of its kernel lock.
+        pub(crate) fn when_probing(&self, act: impl FnOnce() + Send + 'static) {
+            *self.when_probing.lock().unwrap() = Some(Box::new(act));
+        }
+        pub(crate) fn probing(&self) {
+            let act = self.when_probing.lock().unwrap().take();
+            if let Some(act) = act {
+                act();
+            }
+        }
+        pub(crate) fn asked(&self) {
+            let act = self.when_asked.lock().unwrap().take();
+            if let Some(act) = act {
+                act();
+            }
+        }
+        /// Stops the lease clock at a time.
+        pub(crate) fn freeze(&self, at: u64) {
+            *self.frozen.lock().unwrap() = Some(at);
+        }
+        pub(crate) fn frozen(&self) -> Option<u64> {
+            *self.frozen.lock().unwrap()
+        }
         pub(crate) fn move_lease_clock(&self, by: Duration) {
             self.lease.fetch_add(i64::try_from(by.as_nanos()).unwrap(), Ordering::SeqCst);
         }

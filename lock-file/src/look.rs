@@ -70,6 +70,8 @@ pub(crate) fn assess(host: &Host, path: &Path, file: &File) -> io::Result<Assess
     let now = host.now();
     let (mut record, mut bytes) = read(file)?;
     let mut verdict = judge(host, now, record.as_ref());
+    #[cfg(test)]
+    host.hand.probing();
     if let Verdict::Held(_) | Verdict::Takeover(_) = verdict
         && os::nobody_locks(path, file, record.as_ref().and_then(|record| record.body.owner()))?
     {

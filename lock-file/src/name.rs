@@ -1,5 +1,7 @@
 //! How a lock's key becomes the name of its directory.
 
+use std::fmt::Write;
+
 use lock_core::{LockKey, shorten};
 use percent_encoding::percent_decode_str;
 
@@ -24,7 +26,8 @@ pub(crate) fn directory_name(key: &LockKey, folds_case: bool) -> String {
         let escape = plain[..at].ends_with('%') || plain[..at.saturating_sub(1)].ends_with('%') && at > 1;
         let upper = folds_case && c.is_ascii_uppercase() && !escape;
         if end_dot || upper || (device && at == 0) {
-            name.push_str(&format!("%{:02X}", u32::from(c)));
+            let said = write!(name, "%{:02X}", u32::from(c));
+            debug_assert!(said.is_ok(), "a String takes any text");
         } else {
             name.push(c);
         }

@@ -6,14 +6,8 @@ use lock_core::{Finding, Severity};
 
 use crate::acquire::discard;
 use crate::os;
-use crate::queue::GRACE;
 use crate::shared::Shared;
 use crate::{directory, network};
-
-/// Room below which a warning is due: some hundreds of records.
-const MIN_BYTES: u64 = 16 * 1024 * 1024;
-const MIN_FILES: u64 = 1000;
-const MIN_DESCRIPTORS: u64 = 4096;
 
 /// All checks, in the order in which a reader should mend them.
 pub(crate) fn run(shared: &Shared) -> Vec<Finding> {
@@ -107,6 +101,9 @@ fn try_steps(file: &os::OwnFile, from: &std::path::Path, to: &std::path::Path) -
 
 #[cfg(unix)]
 fn room(shared: &Shared) -> Finding {
+    /// Room below which a warning is due: some hundreds of records.
+    const MIN_BYTES: u64 = 16 * 1024 * 1024;
+    const MIN_FILES: u64 = 1000;
     const CHECK: &str = "room";
     let shown = shared.root.display();
     let found = match rustix::fs::statvfs(&shared.root) {
@@ -131,6 +128,7 @@ fn room(shared: &Shared) -> Finding {
 #[cfg(unix)]
 fn descriptors() -> Finding {
     const CHECK: &str = "open-files";
+    const MIN_DESCRIPTORS: u64 = 4096;
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX);
     if limit < MIN_DESCRIPTORS {
         return Finding::new(
@@ -159,8 +157,9 @@ fn watch_limits() -> Finding {
             format!("no directory watch can be had: {error}"),
             format!(
                 "who waits then asks every {:?} instead of being told, and comes late: after a release \
-                 the first in the queue goes first for {GRACE:?} only",
-                crate::wait::UNTOLD
+                 the first in the queue goes first for {:?} only",
+                crate::wait::UNTOLD,
+                crate::queue::GRACE
             ),
             "raise fs.inotify.max_user_instances with `sysctl`: each waiting process needs one",
         );

@@ -198,7 +198,7 @@ mod tests {
     fn a_record_survives_its_text() {
         for state in [State::Held(u64::MAX), State::Released(0)] {
             let (bytes, header) = body().encode(state).unwrap();
-            assert_eq!(bytes.iter().filter(|byte| **byte == b'\n').count(), 2);
+            assert_eq!(bytes.split(|byte| *byte == b'\n').count(), 3, "two lines, and their ends");
             assert_eq!(Header::parse(&bytes), Some(header));
             assert_eq!(Record::parse(&bytes), Some(Record { state, body: body() }));
         }

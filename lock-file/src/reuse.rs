@@ -48,6 +48,12 @@ impl Released {
         }
     }
 
+    /// As if this process were a forked child of the one that released.
+    #[cfg(test)]
+    pub(crate) fn fork_for_test(&self) {
+        lock(&self.0).iter_mut().for_each(|(_, (pid, _))| *pid += 1);
+    }
+
     fn take(&self, key: &LockKey) -> Option<HeldFile> {
         let (pid, held) = lock(&self.0).pop(key)?;
         // A forked child shares the descriptor with its parent: the two would write over each other.
@@ -57,12 +63,7 @@ impl Released {
 
 impl Shared {
     /// Takes our released record forward; `None`: look.
-    pub(crate) fn take_forward(
-        &self,
-        slot: &Slot,
-        request: &AcquireRequest,
-        ttl: Ttl,
-    ) -> io::Result<Option<HeldFile>> {
+    pub(crate) fn take_forward(&self, slot: &Slot, request: &AcquireRequest, ttl: Ttl) -> io::Result<Option<HeldFile>> {
         let Some(mut held) = self.released.take(request.key()) else { return Ok(None) };
         let released = held.header;
         let State::Released(at) = released.state else { return Ok(None) };

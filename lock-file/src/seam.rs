@@ -14,11 +14,15 @@ pub(crate) enum Point {
 
 /// Nothing.
 #[cfg(not(test))]
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Seam;
 
 #[cfg(not(test))]
 impl Seam {
+    pub(crate) fn new() -> Self {
+        Self
+    }
+
     #[expect(clippy::unused_self, reason = "the tests' seam has something in it")]
     pub(crate) fn pause(&self, _point: Point) {}
 
@@ -47,6 +51,9 @@ mod tests {
     }
 
     impl Seam {
+        pub(crate) fn new() -> Self {
+            Self::default()
+        }
         pub(crate) fn once_at(&self, point: Point, act: impl FnOnce() + Send + 'static) {
             *lock(&self.act) = Some((point, Box::new(act)));
         }

@@ -36,7 +36,7 @@ impl Shared {
             owners: Owners::default(),
             released: Released::default(),
             watches: Watches::default(),
-            seam: Seam::default(),
+            seam: Seam::new(),
         }
     }
 

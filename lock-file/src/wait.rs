@@ -45,9 +45,8 @@ impl Shared {
     /// Waits until `try_acquire` of this request is worth while.
     pub(crate) async fn wait(&self, request: &AcquireRequest) -> Result<(), BackendError> {
         let slot = Slot::of(&self.root, request.key());
-        let fail = |error: io::Error| {
-            from_io(Operation::Wait, "looking at", slot.directory(), error).with_key(request.key())
-        };
+        let fail =
+            |error: io::Error| from_io(Operation::Wait, "looking at", slot.directory(), error).with_key(request.key());
         if !os::exists(slot.directory()).map_err(fail)? {
             return Ok(());
         }
@@ -129,4 +128,3 @@ impl Shared {
 fn longest_sleep(watch: &Watch) -> Duration {
     if os::WATCH_TELLS_OF_DEATH && watch.works() { TOLD } else { UNTOLD }
 }
-

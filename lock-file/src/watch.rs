@@ -27,10 +27,21 @@ const MAX_IDLE: usize = 64;
 pub(crate) struct Watches {
     places: Arc<Mutex<HashMap<PathBuf, Place>>>,
     /// Its own mutex: the watcher's thread, which takes `places`, must never wait for a caller
-    /// that waits for that thread. `Some(None)`: it couldn't be created.
-    watcher: Mutex<Option<Option<RecommendedWatcher>>>,
+    /// that waits for that thread.
+    watcher: Mutex<Source>,
     any_idle: Arc<AtomicBool>,
     warned: AtomicBool,
+}
+
+/// The system's watcher.
+#[derive(Debug, Default)]
+enum Source {
+    /// Nobody has waited yet.
+    #[default]
+    Unasked,
+    /// None can be had.
+    Missing,
+    Watcher(RecommendedWatcher),
 }
 
 /// A watched directory.
@@ -72,22 +83,22 @@ impl Watches {
                 place.watched = watched;
             }
         }
-        Watch {
-            directory: directory.to_owned(),
-            changes,
-            places: self.places.clone(),
-            any_idle: self.any_idle.clone(),
-        }
+        Watch { directory: directory.to_owned(), changes, places: self.places.clone(), any_idle: self.any_idle.clone() }
     }
 
     fn add(&self, directory: &Path) -> bool {
-        let mut watcher = lock(&self.watcher);
-        let watcher = watcher.get_or_insert_with(|| {
+        let mut source = lock(&self.watcher);
+        if let Source::Unasked = *source {
             let places = self.places.clone();
-            let told = notify::recommended_watcher(move |event| tell(&places, event));
-            told.inspect_err(|error| self.warn(error)).ok()
-        });
-        let Some(watcher) = watcher else { return false };
+            *source = match notify::recommended_watcher(move |event| tell(&places, event)) {
+                Ok(watcher) => Source::Watcher(watcher),
+                Err(error) => {
+                    self.warn(&error);
+                    Source::Missing
+                }
+            };
+        }
+        let Source::Watcher(watcher) = &mut *source else { return false };
         let added = watcher.watch(directory, RecursiveMode::NonRecursive);
         added.inspect_err(|error| self.warn(error)).is_ok()
     }
@@ -122,7 +133,7 @@ impl Watches {
             });
             self.any_idle.store(idle > 0, Ordering::Relaxed);
         }
-        if let Some(Some(watcher)) = &mut *lock(&self.watcher) {
+        if let Source::Watcher(watcher) = &mut *lock(&self.watcher) {
             for (directory, _) in over.iter().filter(|(_, watched)| *watched) {
                 // Fails when the directory is gone, and the watch with it.
                 let _ = watcher.unwatch(directory);
@@ -133,7 +144,7 @@ impl Watches {
     /// As if the system had no watch to give.
     #[cfg(test)]
     pub(crate) fn break_for_test(&self) {
-        *lock(&self.watcher) = Some(None);
+        *lock(&self.watcher) = Source::Missing;
     }
 
     /// How many directories are watched.
@@ -180,7 +191,7 @@ fn tell(places: &Mutex<HashMap<PathBuf, Place>>, event: notify::Result<Event>) {
         Ok(event) => event,
         Err(error) => Event { paths: error.paths, ..Event::new(EventKind::Any) },
     };
-    if !concerns_waiters(&event.kind) {
+    if !concerns_waiters(event.kind) {
         return;
     }
     let mut places = lock(places);
@@ -203,7 +214,7 @@ fn tell(places: &Mutex<HashMap<PathBuf, Place>>, event: notify::Result<Event>) {
 }
 
 /// Others' opening and reading must not wake those who wait, or each would wake all the others.
-fn concerns_waiters(kind: &EventKind) -> bool {
+fn concerns_waiters(kind: EventKind) -> bool {
     match kind {
         EventKind::Access(AccessKind::Close(AccessMode::Write)) => true,
         EventKind::Access(_) | EventKind::Modify(ModifyKind::Metadata(_)) => false,
@@ -214,5 +225,22 @@ fn concerns_waiters(kind: &EventKind) -> bool {
 impl Place {
     fn wake(&mut self) {
         self.changes.send_modify(|count| *count += 1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use notify::event::{CreateKind, DataChange};
+
+    use super::*;
+
+    #[test]
+    fn what_waiters_do_themselves_wakes_nobody() {
+        for kind in [AccessKind::Open(AccessMode::Any), AccessKind::Close(AccessMode::Read), AccessKind::Read] {
+            assert!(!concerns_waiters(EventKind::Access(kind)));
+        }
+        assert!(concerns_waiters(EventKind::Access(AccessKind::Close(AccessMode::Write))), "a holder's death");
+        assert!(concerns_waiters(EventKind::Modify(ModifyKind::Data(DataChange::Any))), "a release");
+        assert!(concerns_waiters(EventKind::Create(CreateKind::File)), "a successor");
     }
 }

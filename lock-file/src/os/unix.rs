@@ -2,9 +2,9 @@
 //!
 //! POSIX record locks would not do: closing any descriptor of the file drops them.
 
-use std::fs::{File, OpenOptions, Permissions, TryLockError};
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use lock_core::OwnerId;
@@ -136,9 +136,8 @@ pub(crate) fn remove(path: &Path) -> io::Result<()> {
 
 /// Creates a directory that nobody else may enter.
 pub(crate) fn create_private_directory(path: &Path) -> io::Result<()> {
-    std::fs::create_dir(path)?;
-    // Whatever the umask took away, the owner needs.
-    std::fs::set_permissions(path, Permissions::from_mode(0o700))
+    // By one call: an empty queue may be removed by others as soon as it is there.
+    DirBuilder::new().mode(0o700).create(path)
 }
 
 /// This user's number.

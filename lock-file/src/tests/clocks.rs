@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use lock_core::{FencingToken, Release, Renewal, Takeover};
 
-use super::{TTL, granted, held, open, open_on, release, renewal, request};
+use super::{TTL, granted, held, open, open_on, release, renewal, request, run};
 use crate::host::Host;
 
 #[tokio::test]
@@ -28,7 +28,7 @@ async fn a_renewal_after_the_old_deadline_is_a_loss_even_if_nobody_came() {
     let a = open(dir.path());
     let mine = request("k");
     let token = granted(&a, &mine).await.token();
-    a.shared.host.hand.move_lease_clock(TTL - Duration::from_secs(1));
+    a.shared.host.hand.move_lease_clock(TTL / 2);
     assert_eq!(renewal(&a, &mine, token).await, Renewal::Renewed(mine.ttl()));
     a.shared.host.hand.move_lease_clock(TTL);
     assert_eq!(renewal(&a, &mine, token).await, Renewal::Lost);
@@ -125,4 +125,33 @@ async fn fault_62_in_another_time_namespace_the_kernel_lock_alone_decides() {
     assert_eq!(held(&b, &request("k")).await.owner(), Some(mine.owner()));
     drop(a);
     assert_eq!(granted(&b, &request("k")).await.takeover(), Takeover::Crashed);
+}
+
+#[tokio::test]
+async fn a_renewal_between_the_look_at_the_clock_and_the_record_counts() {
+    let dir = tempfile::tempdir().unwrap();
+    let (a, b) = (open(dir.path()), open(dir.path()));
+    let mine = request("k");
+    let token = granted(&a, &mine).await.token();
+    a.shared.host.hand.move_lease_clock(TTL / 2);
+    let (a2, b2, mine2) = (a.clone(), b.clone(), mine.clone());
+    b.shared.host.hand.when_asked(move || {
+        assert_eq!(run(renewal(&a2, &mine2, token)), Renewal::Renewed(mine2.ttl()));
+        b2.shared.host.hand.move_lease_clock(TTL);
+    });
+    assert_eq!(held(&b, &request("k")).await.owner(), Some(mine.owner()));
+}
+
+#[tokio::test]
+async fn a_release_between_the_look_at_the_record_and_the_probe_is_no_crash() {
+    let dir = tempfile::tempdir().unwrap();
+    let (a, b) = (open(dir.path()), open(dir.path()));
+    let mine = request("k");
+    granted(&a, &mine).await;
+    b.shared.host.hand.when_probing(move || {
+        run(release(&a, &mine));
+        // The end of its process lets go of the kernel lock, too.
+        drop(a);
+    });
+    assert_eq!(granted(&b, &request("k")).await.takeover(), Takeover::None);
 }

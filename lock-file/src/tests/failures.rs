@@ -6,6 +6,7 @@ use std::os::unix::fs::FileExt;
 use lock_core::{ErrorKind, FencingToken, Lease, LockAdmin, LockBackend, Release, Renewal, Takeover};
 
 use super::{TTL, current_file, generations, granted, held, key, open, release, renewal, request};
+use crate::seam::Point;
 use crate::slot::Slot;
 
 #[tokio::test]
@@ -115,6 +116,8 @@ async fn fault_59_a_released_record_is_not_taken_forward_in_a_recreated_director
     release(&a, &mine).await;
     std::fs::remove_dir_all(dir.path().join("k")).unwrap();
     let token = granted(&b, &next).await.token();
+    // Not even for a moment, after which it is put back.
+    a.shared.seam.once_at(Point::BeforePublish, || panic!("it is not ours to move"));
     assert_eq!(held(&a, &request("k")).await.owner(), Some(next.owner()));
     assert_eq!(renewal(&b, &next, token).await, Renewal::Renewed(next.ttl()));
 }
@@ -141,4 +144,32 @@ async fn abandoned_temporaries_are_swept_and_fresh_ones_are_not() {
     std::fs::rename(&kept, &locked_old).unwrap();
     open(dir.path());
     assert!(!old.exists() && fresh.exists() && locked_old.exists());
+}
+
+#[tokio::test]
+async fn fault_55_what_is_let_go_is_free_even_if_a_child_keeps_the_descriptor() {
+    let dir = tempfile::tempdir().unwrap();
+    let (a, b) = (open(dir.path()), open(dir.path()));
+    let mine = request("k");
+    granted(&a, &mine).await;
+    // The same opening of the file, as a forked child has it.
+    let in_the_child = a.shared.owners.with(&mine.claim(), |mine| match mine {
+        crate::owners::Mine::Held(held) => held.file.file().try_clone().unwrap(),
+        other => panic!("{other:?}"),
+    });
+    drop(a);
+    assert_eq!(granted(&b, &request("k")).await.takeover(), Takeover::Crashed);
+    drop(in_the_child);
+}
+
+#[tokio::test]
+async fn probes_do_not_hide_each_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let (a, b) = (open(dir.path()), open(dir.path()));
+    granted(&a, &request("k")).await;
+    drop(a);
+    // Another process is stopped in the middle of its probe.
+    let probe = current_file(&b, "k");
+    probe.try_lock_shared().unwrap();
+    assert_eq!(granted(&b, &request("k")).await.takeover(), Takeover::Crashed);
 }

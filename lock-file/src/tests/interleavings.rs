@@ -162,3 +162,43 @@ async fn where_older_generations_could_not_be_swept_no_record_is_taken_forward()
     // Numbers 2 and 3 stay, since 1 does: without a gap.
     assert_eq!(generations(&a, "k"), [1, 2, 3, 4]);
 }
+
+#[tokio::test]
+async fn a_forked_child_does_not_take_its_parents_record_forward() {
+    let dir = tempfile::tempdir().unwrap();
+    let a = open(dir.path());
+    let (first, mine) = (request("k"), request("k"));
+    granted(&a, &first).await;
+    release(&a, &first).await;
+    let before = super::current_file(&a, "k");
+    a.shared.released.fork_for_test();
+    granted(&a, &mine).await;
+    let slot = Slot::of(dir.path(), &key("k"));
+    assert!(!crate::os::is_at(&before, &slot.generation(2)).unwrap(), "a file of its own");
+}
+
+#[tokio::test]
+async fn a_process_takes_its_own_record_forward() {
+    let dir = tempfile::tempdir().unwrap();
+    let a = open(dir.path());
+    let (first, mine) = (request("k"), request("k"));
+    granted(&a, &first).await;
+    release(&a, &first).await;
+    let before = super::current_file(&a, "k");
+    granted(&a, &mine).await;
+    let slot = Slot::of(dir.path(), &key("k"));
+    assert!(crate::os::is_at(&before, &slot.generation(2)).unwrap(), "the same file");
+    assert!(still_holds(&open(dir.path()), &mine).await);
+}
+
+#[tokio::test]
+async fn publishing_by_links_excludes_as_renaming_does() {
+    let dir = tempfile::tempdir().unwrap();
+    let (one, two, place) = (dir.path().join("1"), dir.path().join("2"), dir.path().join("place"));
+    std::fs::write(&one, "1").unwrap();
+    std::fs::write(&two, "2").unwrap();
+    crate::os::publish_by_link(&one, &place).unwrap();
+    let error = crate::os::publish_by_link(&two, &place).unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::AlreadyExists);
+    assert_eq!((std::fs::read_to_string(&place).unwrap().as_str(), one.exists(), two.exists()), ("1", false, true));
+}

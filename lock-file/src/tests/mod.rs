@@ -118,8 +118,32 @@ async fn faults_27_28_29_and_63_strange_keys_are_distinct_locks_within_the_direc
     let long = "n".repeat(1000);
     let longer = format!("{long}/");
     let keys = [
-        "a", "A", "a/b", "a/b/c", "a:fence", "a//b", "../x", "..", ".", ".tmp", "*", "{}", "}x", "%2F", "/", "x.", "CON",
-        "con", "nul.txt", "a\0b", "a\nb", "é", "queue", "00000000000000000001", &long, &longer,
+        "a",
+        "A",
+        "a/b",
+        "a/b/c",
+        "a:fence",
+        "a//b",
+        "../x",
+        "..",
+        ".",
+        ".tmp",
+        "*",
+        "{}",
+        "}x",
+        "%2F",
+        "/",
+        "x.",
+        "CON",
+        "con",
+        "nul.txt",
+        "a\0b",
+        "a\nb",
+        "é",
+        "queue",
+        "00000000000000000001",
+        &long,
+        &longer,
     ];
     let mut requests = Vec::new();
     for text in keys {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use lock_core::{AcquireRequest, Contention, LockAdmin, LockBackend, LockRecord};
+use lock_core::{AcquireRequest, Contention, LockAdmin, LockBackend, LockRecord, Release};
 use tokio::time::timeout;
 
 use super::{granted, key, open, release, request};
@@ -39,7 +39,7 @@ async fn woken_by(event: impl AsyncFnOnce(Arc<FileBackend>, AcquireRequest)) -> 
 
 #[tokio::test]
 async fn a_release_wakes_the_waiter_at_once() {
-    let took = woken_by(async |a, holder| drop(release(&a, &holder).await)).await;
+    let took = woken_by(async |a, holder| assert_eq!(release(&a, &holder).await, Release::Released)).await;
     assert!(took < SOON, "{took:?}");
 }
 
