@@ -37,7 +37,7 @@ fn fault_71_the_kernel_sees_to_it_without_the_guardian() {
     let place = Place::new();
     let mark = place.mark("pid");
     let script = format!(
-        "{} __start $$ background sleep 1000 & echo $! > {}; wait",
+        "{} __start $$ 0 background sleep 1000 & echo $! > {}; wait",
         env!("CARGO_BIN_EXE_distlock"),
         mark.display()
     );
@@ -55,7 +55,7 @@ fn fault_71_a_distlock_that_died_before_the_command_began() {
     let mark = place.mark("ran");
     // Its parent is this test, and not process 1, which it was started by as far as it knows.
     let mut orphan = Command::new(env!("CARGO_BIN_EXE_distlock"));
-    let status = orphan.args(["__start", "1", "background", "touch"]).arg(&mark).status().unwrap();
+    let status = orphan.args(["__start", "1", "0", "background", "touch"]).arg(&mark).status().unwrap();
     assert_eq!(status.code(), Some(79));
     assert!(!mark.exists());
 }

@@ -54,7 +54,7 @@ pub(crate) fn role() -> Option<u8> {
     let name = arguments.next()?;
     match name.to_str()? {
         start::ROLE => Some(start::main(arguments)),
-        guardian::ROLE => Some(guardian::main(arguments)),
+        guardian::ROLE => Some(guardian::main()),
         _ => None,
     }
 }
