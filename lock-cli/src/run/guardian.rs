@@ -50,7 +50,7 @@ impl Guardian {
 
     /// From now on it guards this group.
     pub(super) fn guard(&mut self, group: Pid) {
-        if let Err(error) = writeln!(self.alive, "{group}") {
+        if let Err(error) = self.alive.write_all(&line(group)) {
             tracing::warn!(%error, "the guardian is gone");
         }
     }
@@ -70,8 +70,13 @@ impl Guardian {
 pub(super) fn report_to(guardian: &OsStr, group: Pid) {
     let pipe = Path::new("/proc").join(guardian).join("fd/0");
     if let Ok(mut pipe) = File::options().write(true).open(pipe) {
-        let _ = writeln!(pipe, "{group}");
+        let _ = pipe.write_all(&line(group));
     }
+}
+
+/// In one write: two may write at once, and only so a pipe keeps them apart.
+fn line(group: Pid) -> Vec<u8> {
+    format!("{group}\n").into_bytes()
 }
 
 /// The role: waits until `distlock` is gone, and kills the group.
