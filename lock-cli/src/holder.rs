@@ -35,7 +35,10 @@ pub(crate) fn taken(record: &LockRecord, here: &Here<'_>) -> String {
     let mut lines =
         vec![held_by(record, here.now), format!("wait for it:      distlock run {url}--wait 30s {key} -- ...")];
     lines.extend(stop(record, here));
+    let place =
+        record.location().map(|place| format!("its place:        {}, chosen by --url or DISTLOCK_DIR", plain(place)));
     lines.push(format!("take it away:     distlock break {url}{token}{dashes}{key}"));
+    lines.extend(place);
     lines.join("\n          ")
 }
 
@@ -112,5 +115,84 @@ fn escaped(c: char) -> Vec<char> {
         '\'' | '\\' => vec!['\\', c],
         c if c.is_control() => format!("\\u{:04x}", u32::from(c)).chars().collect(),
         c => vec![c],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use distlock::{FencingToken, LockKey, Ttl};
+
+    use super::*;
+
+    /// 2026-11-22 10:45:12 UTC
+    const AT: Duration = Duration::from_secs(1_795_344_312);
+
+    fn record(key: &str) -> LockRecord {
+        LockRecord::unknown(LockKey::new(key).unwrap())
+    }
+
+    fn known(host: &str) -> LockRecord {
+        record("deploy")
+            .with_token(FencingToken::new(17))
+            .with_description(Some(host.into()), Some(12345), Some("deploy.sh".into()), Some("blue".into()))
+            .with_acquired_at(SystemTime::UNIX_EPOCH + AT)
+            .with_lease(Ttl::default(), Some(Duration::from_millis(12_300)))
+    }
+
+    fn here(lives: fn(u32) -> bool) -> Here<'static> {
+        let now = SystemTime::UNIX_EPOCH + AT + Duration::from_secs(3);
+        Here { host: "web-1".into(), now, url: None, lives }
+    }
+
+    #[test]
+    fn held_is_told_in_the_words_of_the_contract() {
+        let expected = r#""deploy" is held by pid 12345 (deploy.sh on web-1, label "blue") since 10:45:12 UTC, token 17,
+          for another 12.3 s unless renewed
+          wait for it:      distlock run --wait 30s deploy -- ...
+          stop the holder:  kill 12345
+          take it away:     distlock break --if-token 17 deploy"#;
+        assert_eq!(taken(&known("web-1"), &here(|_| true)), expected);
+    }
+
+    #[test]
+    fn where_the_lock_is_is_told_if_known() {
+        let said = taken(&known("web-1").with_location("/run/locks/deploy"), &here(|_| true));
+        assert!(
+            said.ends_with("\n          its place:        /run/locks/deploy, chosen by --url or DISTLOCK_DIR"),
+            "{said}"
+        );
+    }
+
+    #[test]
+    fn advice_fits_the_holder() {
+        assert!(taken(&known("web-2"), &here(|_| true)).contains("kill 12345  (on web-2)"));
+        let gone = taken(&known("web-1"), &here(|_| false));
+        assert!(!gone.contains("kill ") && gone.contains("no process 12345"), "{gone}");
+        let foreign = taken(&record("deploy"), &here(|_| true));
+        assert!(foreign.starts_with("\"deploy\" is held by unknown\n"), "{foreign}");
+        assert!(foreign.ends_with("distlock break deploy") && !foreign.contains("stop the holder"), "{foreign}");
+        let later = Here { now: SystemTime::UNIX_EPOCH + AT + Duration::from_secs(86_400), ..here(|_| true) };
+        assert!(taken(&known("web-1"), &later).contains("since 2026-11-22 10:45:12 UTC"));
+    }
+
+    #[test]
+    fn advice_can_be_pasted_into_a_shell() {
+        for (key, word) in
+            [("a b", "'a b'"), ("it's", r"'it'\''s'"), ("a\n'", r"$'a\u000a\''"), ("$(x)", "'$(x)'"), ("*", "'*'")]
+        {
+            assert!(taken(&record(key), &here(|_| true)).ends_with(&format!("distlock break {word}")), "{key:?}");
+        }
+        assert!(taken(&record("-k"), &here(|_| true)).ends_with("distlock break -- -k"));
+        let url = Here { url: Some("redis://u:hunter2@h"), ..here(|_| true) };
+        let said = taken(&record("k"), &url);
+        assert!(said.ends_with("distlock break --url 'redis://***@h' k") && !said.contains("hunter2"), "{said}");
+    }
+
+    #[test]
+    fn a_holder_cannot_write_to_the_terminal() {
+        let record =
+            record("k").with_description(Some("\u{1b}[2J".into()), Some(1), Some("\r".into()), Some("\n".into()));
+        let said = held_by(&record, SystemTime::now());
+        assert!(!said.chars().any(char::is_control), "{said:?}");
     }
 }

@@ -88,3 +88,17 @@ fn duration(name: &str) -> Result<Option<Duration>, Failure> {
         ))
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A wait of no length would end before a store at a distance has answered at all.
+    #[test]
+    fn waiting_for_no_time_is_one_try() {
+        assert_eq!(wait(Some(Duration::ZERO), false).unwrap(), Wait::Not);
+        let long = Duration::from_secs(9);
+        assert_eq!(wait(Some(long), false).unwrap(), Wait::AtMost(long));
+        assert_eq!(wait(Some(long), true).unwrap(), Wait::Not);
+    }
+}

@@ -113,6 +113,17 @@ async fn a_release_of_what_was_taken_away_says_so() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_release_whose_reply_was_lost_is_no_loss() {
+    let store = Faulty::new(|call, before| match (call.operation, before) {
+        (Operation::Release, 0) => Fault::LoseReply,
+        _ => Fault::None,
+    });
+    let locks = store.supervisor().build();
+    locks.lock("k").ttl(TTL).acquire().await.unwrap().release().await.unwrap();
+    assert_eq!(store.calls(Operation::Release).len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_release_is_tried_again_for_one_ttl_and_no_longer() {
     let start = Instant::now();
     let store = Faulty::new(move |call, _| match call.operation {

@@ -15,7 +15,7 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::time::Duration;
 
-use distlock::{HolderInfo, Label, LockGuard, LockKey, Release, Supervisor, Ttl};
+use distlock::{HolderInfo, Label, LockGuard, LockKey, ReleaseError, Supervisor, Ttl};
 use rustix::process::Signal;
 use tokio::time::timeout;
 
@@ -54,7 +54,7 @@ pub(crate) fn role() -> Option<u8> {
     let name = arguments.next()?;
     match name.to_str()? {
         start::ROLE => Some(start::main(arguments)),
-        guardian::ROLE => Some(guardian::main(arguments)),
+        guardian::ROLE => Some(guardian::main()),
         _ => None,
     }
 }
@@ -101,7 +101,7 @@ async fn give_up(locks: &Supervisor, signal: Signal) -> u8 {
 
 /// Releases the lock, and finds the exit code.
 async fn finish(guard: LockGuard, end: End, signals: &mut Signals) -> u8 {
-    let (key, was_held) = (guard.key().clone(), guard.is_held());
+    let key = guard.key().clone();
     let frees_itself = format!("it frees itself within {:?}", guard.ttl().get());
     let limit = if end == End::Lost { WITHDRAW } else { LET_GO };
     let released = tokio::select! {
@@ -111,14 +111,14 @@ async fn finish(guard: LockGuard, end: End, signals: &mut Signals) -> u8 {
     };
     let code = match end {
         End::Lost => return exit::LOST,
-        End::Exited(code) if !was_held || matches!(released, Some(Ok(Release::NotHeld))) => {
+        End::Exited(code) if matches!(released, Some(Err(ReleaseError::Lost(_)))) => {
             return too_late(&key, code);
         }
         End::Exited(code) => code,
         End::MaxHold => exit::LOST,
     };
     match released {
-        Some(Ok(_)) => {}
+        Some(Ok(())) => {}
         Some(Err(error)) => say(&format!("the lock was not released, {frees_itself}: {error}")),
         None => say(&format!("the lock \"{key}\" was not released in time, {frees_itself}")),
     }
@@ -128,7 +128,8 @@ async fn finish(guard: LockGuard, end: End, signals: &mut Signals) -> u8 {
 /// The command came to its end by itself, but not under the lock: that is no success.
 fn too_late(key: &LockKey, code: u8) -> u8 {
     say(&format!(
-        "the lock \"{key}\" was lost before the command ended (with exit code {code}): someone else may have run meanwhile"
+        "the lock \"{key}\" was lost before the command ended (with exit code {code}): \
+         someone else may have run meanwhile"
     ));
     exit::LOST
 }

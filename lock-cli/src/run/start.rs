@@ -15,7 +15,7 @@ use rustix::process::{Pid, getpid, getppid};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::group::Group;
-use super::guardian::Guardian;
+use super::guardian::{self, Guardian};
 use super::terminal;
 use crate::exit::{self, Failure};
 use crate::output::{plain, say};
@@ -36,16 +36,29 @@ pub(super) fn start(words: &[OsString], guard: &LockGuard) -> Result<Group, Fail
     let changes = signal(SignalKind::child()).map_err(cannot)?;
     let terminal = if terminal::is_ours() { FOREGROUND } else { BACKGROUND };
     let mut command = this_program(ROLE).map_err(cannot)?;
-    command.arg(getpid().to_string()).arg(terminal).args(words).process_group(0);
     command.env("DISTLOCK_KEY", guard.key().as_str());
     command.env("DISTLOCK_TOKEN", guard.fencing_token().to_string());
     command.env("DISTLOCK_OWNER", guard.owner().to_string());
     if let Some(url) = env::var_os(settings::URL) {
         command.env(settings::URL, redact::url(&url.to_string_lossy()));
     }
-    let child = command.spawn().map_err(cannot)?;
+    let mut guardian = Guardian::start();
+    let guardian_id = guardian.as_ref().map_or(0, Guardian::id);
+    command.args([&getpid().to_string(), &guardian_id.to_string(), terminal]).args(words).process_group(0);
+    let child = match command.spawn() {
+        Ok(child) => child,
+        Err(error) => {
+            if let Some(guardian) = guardian {
+                guardian.dismiss();
+            }
+            return Err(cannot(error));
+        }
+    };
     let leader = Pid::from_child(&child);
-    Ok(Group::new(leader, changes, Guardian::of(leader)))
+    if let Some(guardian) = &mut guardian {
+        guardian.guard(leader);
+    }
+    Ok(Group::new(leader, changes, guardian))
 }
 
 /// This very program, whatever became of its file, in one of its small roles.
@@ -58,7 +71,8 @@ pub(super) fn this_program(role: &str) -> io::Result<Command> {
 
 /// The role: becomes the command, or tells why not by its exit code.
 pub(super) fn main(mut arguments: impl Iterator<Item = OsString>) -> u8 {
-    let (Some(parent), Some(terminal), Some(program)) = (arguments.next(), arguments.next(), arguments.next()) else {
+    let mut next = || arguments.next();
+    let (Some(parent), Some(guardian), Some(terminal), Some(program)) = (next(), next(), next(), next()) else {
         say("this is for distlock's own use");
         return exit::USAGE;
     };
@@ -67,6 +81,7 @@ pub(super) fn main(mut arguments: impl Iterator<Item = OsString>) -> u8 {
     if getppid().map(|pid| pid.to_string().into()) != Some(parent) {
         return exit::LOST;
     }
+    guardian::report_to(&guardian, getpid());
     if terminal == FOREGROUND {
         terminal::give_to(getpid());
     }
