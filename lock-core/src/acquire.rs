@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::guard::LockGuard;
 use crate::held::HeldLease;
 use crate::supervisor::Shared;
 use crate::{
     AcquireError, AcquireRequest, Attempt, BackendError, Claim, Contention, ErrorKind, Grant, Lease, LockKey,
-    Operation, Outcome, Timestamp, Ttl, schedule,
+    Operation, Outcome, Supervisor, Timestamp, Ttl, schedule,
 };
 
 /// A wait at the store is asked anew after this long at the latest, should its connection hang.
@@ -18,6 +18,12 @@ const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
 /// How many grants may come after their own deadline before the acquire gives up.
 const LATE_GRANTS: u32 = 3;
+
+/// A wait at the store that ends within this ended at once.
+const PROMPT: Duration = Duration::from_millis(1);
+
+/// How many waits in a row may end at once before the next try is put off.
+const PROMPT_WAITS: u32 = 8;
 
 /// Whether, and how long, to wait for a lock that is held.
 #[derive(Debug, Clone, Copy)]
@@ -29,7 +35,8 @@ pub(crate) enum Patience {
 
 /// One acquisition: everything that is fixed before the first call.
 pub(crate) struct Acquisition {
-    pub(crate) shared: Arc<Shared>,
+    /// The handle, not only what it shares: the heartbeat must outlive this.
+    pub(crate) supervisor: Supervisor,
     pub(crate) request: AcquireRequest,
     pub(crate) max_hold: Option<Duration>,
 }
@@ -37,36 +44,41 @@ pub(crate) struct Acquisition {
 impl Acquisition {
     /// Acquires, counted and bounded: by the wait, and by the supervisor's shutdown.
     pub(crate) async fn run(self, patience: Patience) -> Result<LockGuard, AcquireError> {
-        let _acquiring = self.shared.acquiring();
-        self.shared.ensure_heartbeat();
-        let began = self.shared.context.now();
-        let mut seen = None;
+        let shared = self.shared();
+        let _acquiring = shared.acquiring();
+        shared.ensure_heartbeat();
+        let began = shared.context.now();
+        let (mut seen, mut trouble) = (None, Trouble::default());
         let result = {
             let acquire = async {
                 match patience {
-                    Patience::DontWait => self.try_once().await,
-                    Patience::WaitForEver => self.wait_and_acquire(&mut seen).await,
-                    Patience::WaitAtMost(limit) => match timeout(limit, self.wait_and_acquire(&mut seen)).await {
-                        Ok(result) => result,
-                        Err(_) => Err(AcquireError::wait_timed_out(self.key(), limit, seen.take())),
-                    },
+                    Patience::DontWait => self.try_once(&mut trouble).await,
+                    Patience::WaitForEver => self.wait_and_acquire(&mut seen, &mut trouble).await,
+                    Patience::WaitAtMost(limit) => {
+                        match timeout(limit, self.wait_and_acquire(&mut seen, &mut trouble)).await {
+                            Ok(result) => result,
+                            // A store that doesn't answer is no holder.
+                            Err(_) => Err(trouble
+                                .take_error()
+                                .unwrap_or_else(|| AcquireError::wait_timed_out(self.key(), limit, seen.take()))),
+                        }
+                    }
                 }
             };
-            self.shared.closed.run_until_cancelled(acquire).await.unwrap_or(Err(AcquireError::ShutDown))
+            shared.closed.run_until_cancelled(acquire).await.unwrap_or(Err(AcquireError::ShutDown))
         };
         match &result {
-            Ok(guard) => self.shared.context.telemetry.waited(guard.key(), self.shared.context.now().since(began)),
-            Err(error) => self.shared.context.telemetry.not_acquired(self.key(), error),
+            Ok(guard) => shared.context.telemetry.waited(guard.key(), shared.context.now().since(began)),
+            Err(error) => shared.context.telemetry.not_acquired(self.key(), error),
         }
         result
     }
 
-    async fn try_once(&self) -> Result<LockGuard, AcquireError> {
-        let turn = self.shared.queues.turn_unless_contended(self.key()).await;
+    async fn try_once(&self, trouble: &mut Trouble) -> Result<LockGuard, AcquireError> {
+        let turn = self.shared().queues.turn_unless_contended(self.key()).await;
         let _turn = turn.map_err(AcquireError::held)?;
         let mut clean_up = CleanUp::arm(self);
-        let mut trouble = Trouble::default();
-        match self.attempt(&mut trouble).await? {
+        match self.attempt(trouble).await? {
             Ok(guard) => {
                 clean_up.disarm();
                 Ok(guard)
@@ -81,12 +93,16 @@ impl Acquisition {
         }
     }
 
-    async fn wait_and_acquire(&self, last_seen: &mut Option<Contention>) -> Result<LockGuard, AcquireError> {
-        let turn = self.shared.queues.turn(self.key()).await;
+    async fn wait_and_acquire(
+        &self,
+        last_seen: &mut Option<Contention>,
+        trouble: &mut Trouble,
+    ) -> Result<LockGuard, AcquireError> {
+        let turn = self.shared().queues.turn(self.key()).await;
         let mut clean_up = CleanUp::arm(self);
-        let mut trouble = Trouble::default();
+        let mut early = 0;
         loop {
-            match self.attempt(&mut trouble).await? {
+            match self.attempt(trouble).await? {
                 Ok(guard) => {
                     clean_up.disarm();
                     return Ok(guard);
@@ -94,7 +110,13 @@ impl Acquisition {
                 Err(seen) => {
                     turn.waits(seen.clone());
                     let seen = last_seen.insert(seen);
-                    self.wait_at_the_store(seen, &mut trouble).await?;
+                    let began = Instant::now();
+                    self.wait_at_the_store(seen, trouble).await?;
+                    // A wait may end early. One that always does must neither keep this thread nor spin.
+                    early = if began.elapsed() < PROMPT { early + 1 } else { 0 };
+                    if early > PROMPT_WAITS {
+                        sleep(PROMPT * early.min(25)).await;
+                    }
                 }
             }
         }
@@ -102,13 +124,16 @@ impl Acquisition {
 
     /// Asks the store until it answers, or until it has failed to for too long.
     async fn attempt(&self, trouble: &mut Trouble) -> Result<Result<LockGuard, Contention>, AcquireError> {
-        let context = &self.shared.context;
+        let context = &self.shared().context;
         let mut late = 0;
         loop {
             let sent = context.now();
             let call = context.backend.try_acquire(&self.request);
             match context.call(Operation::Acquire, self.key(), context.limits.call, call).await {
-                Ok(Attempt::Held(seen)) => return Ok(Err(seen)),
+                Ok(Attempt::Held(seen)) => {
+                    trouble.is_over();
+                    return Ok(Err(seen));
+                }
                 Ok(Attempt::Granted(grant)) => {
                     if let Some(guard) = self.adopt(sent, &grant)? {
                         return Ok(Ok(guard));
@@ -130,7 +155,7 @@ impl Acquisition {
 
     /// Makes a guard of a grant; `None` when the grant's deadline has passed already.
     fn adopt(&self, sent: Timestamp, grant: &Grant) -> Result<Option<LockGuard>, AcquireError> {
-        let shared = &self.shared;
+        let shared = self.shared();
         let now = shared.context.now();
         if now >= schedule::deadline(sent, grant.ttl().get()) {
             return Ok(None);
@@ -140,24 +165,32 @@ impl Acquisition {
             return Err(AcquireError::FencingRegression { key: self.key().clone(), granted: grant.token(), seen });
         }
         shared.context.telemetry.granted(self.key(), grant, now.since(sent));
+        // The one that it ran on when this acquire began to wait may be gone.
+        shared.ensure_heartbeat();
         let lease = Lease::new(self.request.claim(), grant.token(), grant.ttl());
         let lease = HeldLease::new(shared.context.clone(), lease, sent, self.max_hold, fastrand::f64());
-        let guard = LockGuard::new(Arc::new(lease), shared.heartbeat.clone());
+        let guard = LockGuard::new(Arc::new(lease), self.supervisor.clone());
         // A shutdown lets go of what is kept by then; what comes later lets go of itself.
         if shared.closed.is_cancelled() { Err(AcquireError::ShutDown) } else { Ok(Some(guard)) }
     }
 
     /// Waits at the store until another try is worth while. May return early.
     async fn wait_at_the_store(&self, seen: &Contention, trouble: &mut Trouble) -> Result<(), AcquireError> {
-        let context = &self.shared.context;
+        let context = &self.shared().context;
         let capabilities = context.backend.capabilities();
-        let expiry = seen.expires_in().map(|left| left + capabilities.wake_up_within() + context.limits.call);
+        let expiry = seen
+            .expires_in()
+            .map(|left| left.saturating_add(capabilities.wake_up_within()).saturating_add(context.limits.call));
         let limit = expiry.map_or(LONGEST_WAIT, |expiry| expiry.min(LONGEST_WAIT));
         match timeout(limit, context.backend.wait(&self.request, seen)).await {
             Ok(Err(error)) => sleep(trouble.pause_after(self, error)?).await,
             Ok(Ok(())) | Err(_) => trouble.is_over(),
         }
         Ok(())
+    }
+
+    fn shared(&self) -> &Arc<Shared> {
+        self.supervisor.shared()
     }
 
     fn key(&self) -> &LockKey {
@@ -171,18 +204,19 @@ struct Trouble {
     since: Option<Timestamp>,
     /// Whether any request of this acquisition may still be applied. Never goes back.
     outcome: Outcome,
+    last_error: Option<BackendError>,
 }
 
 impl Default for Trouble {
     fn default() -> Self {
-        Self { failures: 0, since: None, outcome: Outcome::NotApplied }
+        Self { failures: 0, since: None, outcome: Outcome::NotApplied, last_error: None }
     }
 }
 
 impl Trouble {
     /// Takes in a failure: how long to pause before the next call, or the error that ends the acquire.
     fn pause_after(&mut self, acquisition: &Acquisition, error: BackendError) -> Result<Duration, AcquireError> {
-        let context = &acquisition.shared.context;
+        let context = &acquisition.shared().context;
         let error = if error.key().is_none() { error.with_key(acquisition.key()) } else { error };
         if error.outcome() == Outcome::Unknown {
             self.outcome = Outcome::Unknown;
@@ -193,17 +227,28 @@ impl Trouble {
         let since = *self.since.get_or_insert(now);
         if error.is_transient() && (now + pause).since(since) < context.limits.patience {
             context.telemetry.retried(&error);
+            self.last_error = Some(error);
             return Ok(pause);
         }
-        Err(match self.outcome {
+        Err(self.ends_in(error))
+    }
+
+    /// The error of an acquire that ends while calls fail; `None` while they don't.
+    fn take_error(&mut self) -> Option<AcquireError> {
+        self.last_error.take().map(|error| self.ends_in(error))
+    }
+
+    fn ends_in(&self, error: BackendError) -> AcquireError {
+        match self.outcome {
             Outcome::Unknown => AcquireError::Ambiguous(error),
             Outcome::NotApplied => AcquireError::Backend(error),
-        })
+        }
     }
 
     fn is_over(&mut self) {
         self.failures = 0;
         self.since = None;
+        self.last_error = None;
     }
 }
 
@@ -218,7 +263,7 @@ struct CleanUp<'a> {
 impl<'a> CleanUp<'a> {
     fn arm(acquisition: &'a Acquisition) -> Self {
         let (claim, ttl) = (acquisition.request.claim(), acquisition.request.ttl());
-        Self { shared: &acquisition.shared, armed: Some((claim, ttl)) }
+        Self { shared: acquisition.shared(), armed: Some((claim, ttl)) }
     }
 
     fn disarm(&mut self) {

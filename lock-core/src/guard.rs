@@ -6,10 +6,9 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use crate::heartbeat::Heartbeat;
 use crate::held::HeldLease;
 use crate::release::release;
-use crate::{BackendError, FencingToken, LockKey, LockLost, LockState, LostReason, OwnerId, Release, Ttl};
+use crate::{BackendError, FencingToken, LockKey, LockLost, LockState, LostReason, OwnerId, Release, Supervisor, Ttl};
 
 /// A lock that is held until it is released, dropped or lost.
 ///
@@ -23,15 +22,16 @@ use crate::{BackendError, FencingToken, LockKey, LockLost, LockState, LostReason
 #[must_use = "the lock is released when the guard is dropped"]
 pub struct LockGuard {
     lease: Arc<HeldLease>,
-    heartbeat: Arc<Heartbeat>,
+    /// Keeps the heartbeat alive: a guard may outlive all other handles of its supervisor.
+    supervisor: Supervisor,
     released: bool,
 }
 
 impl LockGuard {
     /// Begins to keep a lease.
-    pub(crate) fn new(lease: Arc<HeldLease>, heartbeat: Arc<Heartbeat>) -> Self {
-        heartbeat.keep(lease.clone());
-        Self { lease, heartbeat, released: false }
+    pub(crate) fn new(lease: Arc<HeldLease>, supervisor: Supervisor) -> Self {
+        supervisor.shared().heartbeat.keep(lease.clone());
+        Self { lease, supervisor, released: false }
     }
 
     /// The lock's key.
@@ -121,14 +121,19 @@ impl LockGuard {
     pub async fn release(mut self) -> Result<(), ReleaseError> {
         let loss = self.lease.loss();
         self.lease.end(LostReason::Released);
-        self.heartbeat.forget(&self.lease);
+        let heartbeat = &self.supervisor.shared().heartbeat;
+        let mut under_way = heartbeat.hand_over(&self.lease);
         self.lease.renewal_over().await;
-        let answer = release(self.heartbeat.context(), self.lease.claim(), self.ttl()).await;
+        let answer = release(heartbeat.context(), self.lease.claim(), self.ttl()).await;
         self.released = true;
+        under_way.ended(answer.is_ok());
         match (loss, answer) {
             (Some(loss), _) => Err(ReleaseError::Lost(loss)),
             (None, Ok(Release::Released)) => Ok(()),
-            (None, Ok(Release::NotHeld)) => Err(ReleaseError::Lost(self.lease.told(LostReason::TakenAway))),
+            (None, Ok(Release::NotHeld)) => {
+                let loss = self.lease.was_taken();
+                Err(ReleaseError::Lost(loss.unwrap_or_else(|| self.lease.told(LostReason::TakenAway))))
+            }
             (None, Err(error)) => Err(ReleaseError::Store(error)),
         }
     }
@@ -149,7 +154,7 @@ pub enum ReleaseError {
 impl Drop for LockGuard {
     fn drop(&mut self) {
         if !self.released {
-            self.heartbeat.let_go(&self.lease, LostReason::Released);
+            self.supervisor.shared().heartbeat.let_go(&self.lease, LostReason::Released);
         }
     }
 }

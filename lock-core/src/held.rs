@@ -1,12 +1,17 @@
 //! One lease that this process holds: its state, and the only ways in which that changes.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
+use tokio::time::timeout;
 
 use crate::context::Context;
 use crate::{BackendError, Claim, Lease, LockLost, LockState, LostReason, OwnerId, Timestamp, Ttl, schedule};
+
+/// How often at least a lease that somebody watches is held against the clock. Timers stand still
+/// while the host is suspended and the boot clock doesn't: this is how soon after that a loss is told.
+pub(crate) const LONGEST_SLEEP: Duration = Duration::from_millis(500);
 
 /// What the supervisor and a guard share about one lease.
 pub(crate) struct HeldLease {
@@ -28,6 +33,8 @@ struct State {
     renewal: RenewalStage,
     /// Where the heartbeat's timers have this lease.
     armed: Option<Timestamp>,
+    /// The backend hinted at a loss and no renewal was begun since.
+    hinted: bool,
 }
 
 enum Phase {
@@ -43,6 +50,12 @@ enum RenewalStage {
     /// Due, and not begun.
     Due,
     UnderWay,
+}
+
+/// The end of a lease, not told yet.
+pub(crate) struct News {
+    loss: LockLost,
+    held: Duration,
 }
 
 /// What the heartbeat is to do with a lease whose timer fired.
@@ -71,6 +84,7 @@ impl HeldLease {
             failures: 0,
             renewal: RenewalStage::None,
             armed: None,
+            hinted: false,
         };
         Self { lease, context, state: Mutex::new(state), changed: Notify::new() }
     }
@@ -98,7 +112,7 @@ impl HeldLease {
 
     /// How long the lease may still be believed in, without another renewal.
     pub(crate) fn remaining(&self) -> Duration {
-        self.update(|state, now| if state.is_live() { state.deadline.since(now) } else { Duration::ZERO })
+        self.update(|state, now| if state.is_live() { state.over_at().since(now) } else { Duration::ZERO })
     }
 
     /// The loss, once there is one.
@@ -114,13 +128,15 @@ impl HeldLease {
             if let Some(loss) = self.loss() {
                 return loss;
             }
-            changed.await;
+            // A timer of its own: the verdict waits neither for the heartbeat, which may be on a runtime
+            // that is blocked or gone, nor for the timers of a host that was suspended.
+            let _ = timeout(self.remaining().min(LONGEST_SLEEP), changed).await;
         }
     }
 
     /// A timer fired: ends the lease if it is over, else tells whether a renewal is to be sent.
-    pub(crate) fn on_timer(&self) -> Due {
-        self.update(|state, now| {
+    pub(crate) fn on_timer(&self) -> (Due, Option<News>) {
+        self.change(|state, now| {
             if state.is_live() && state.renewal == RenewalStage::None && now >= state.renew_at {
                 state.renewal = RenewalStage::Due;
                 return Due::Renewal;
@@ -130,9 +146,10 @@ impl HeldLease {
     }
 
     /// Begins a renewal that is due. False when the lease has ended: then none is sent.
-    pub(crate) fn begin_renewal(&self) -> bool {
-        self.update(|state, _| {
+    pub(crate) fn begin_renewal(&self) -> (bool, Option<News>) {
+        self.change(|state, _| {
             let live = state.is_live();
+            state.hinted = false;
             state.renewal = if live { RenewalStage::UnderWay } else { RenewalStage::None };
             live
         })
@@ -152,32 +169,50 @@ impl HeldLease {
 
     /// The backend hinted at a loss: the next renewal is due now.
     pub(crate) fn renew_now(&self) {
-        self.update(|state, now| state.renew_at = state.renew_at.min(now));
+        let mut state = self.lock();
+        state.hinted = true;
+        state.renew_at = state.renew_at.min(self.context.now());
     }
 
     /// A renewal that was sent at `sent` succeeded.
     pub(crate) fn renewed(&self, sent: Timestamp, ttl: Ttl, random: f64) {
-        self.update(|state, now| {
+        let slack = self.update(|state, now| {
             // A reply that comes after the deadline finds the lease ended, and changes nothing.
-            if state.is_live() {
-                self.context.telemetry.renewed(state.deadline.since(now));
+            state.is_live().then(|| {
+                let slack = state.deadline.since(now);
                 state.phase = Phase::Held;
                 state.failures = 0;
                 state.deadline = state.deadline.max(schedule::deadline(sent, ttl.get()));
-                state.renew_at = schedule::on_grid(sent + schedule::renew_after(ttl.get(), random), ttl.get());
-            }
+                // A hint that came while this renewal was under way asks for another.
+                let due = schedule::on_grid(sent + schedule::renew_after(ttl.get(), random), ttl.get());
+                state.renew_at = if state.hinted { now } else { due };
+                slack
+            })
         });
+        if let Some(slack) = slack {
+            self.context.telemetry.renewed(slack);
+        }
     }
 
     /// A renewal failed: nothing is known, the old deadline stands.
     pub(crate) fn renewal_failed(&self, error: BackendError) {
-        self.context.telemetry.renewal_failed(&error);
-        self.update(|state, now| {
-            if state.is_live() {
+        let error = Arc::new(error);
+        let counts = self.update(|state, now| match &mut state.phase {
+            // The call was cut off at the deadline: that is why it was lost.
+            Phase::Ended(LostReason::Expired { last_error: last_error @ None }) => {
+                *last_error = Some(error.clone());
+                true
+            }
+            Phase::Ended(_) => false,
+            Phase::Held | Phase::Unknown(_) => {
                 state.put_off_renewal(now, self.lease.ttl());
-                state.phase = Phase::Unknown(Arc::new(error));
+                state.phase = Phase::Unknown(error.clone());
+                true
             }
         });
+        if counts {
+            self.context.telemetry.renewal_failed(&error);
+        }
     }
 
     /// The store said in a renewal that the lock isn't ours.
@@ -190,49 +225,86 @@ impl HeldLease {
         self.update(|state, _| state.end(reason));
     }
 
-    /// Waits until no renewal is under way.
+    /// Waits until no renewal is under way, for one TTL at most: the task that sends it may be on a
+    /// runtime that is blocked. (Stores compare owners, so one that comes after all does no harm.)
     pub(crate) async fn renewal_over(&self) {
-        loop {
-            let changed = self.changed.notified();
-            if self.update(|state, _| state.renewal != RenewalStage::UnderWay) {
-                return;
+        let over = async {
+            loop {
+                let changed = self.changed.notified();
+                if self.lock().renewal != RenewalStage::UnderWay {
+                    return;
+                }
+                changed.await;
             }
-            changed.await;
-        }
+        };
+        let _ = timeout(self.lease.ttl().get(), over).await;
+    }
+
+    /// The store said at the release that the lock wasn't ours any more: a loss that no renewal found.
+    /// `None` if a loss was told before.
+    pub(crate) fn was_taken(&self) -> Option<LockLost> {
+        let unknown_till_now = matches!(self.lock().phase, Phase::Ended(LostReason::Released | LostReason::ShutDown));
+        let loss = unknown_till_now.then(|| self.told(LostReason::TakenAway))?;
+        self.context.telemetry.lost_before_release(&loss);
+        Some(loss)
     }
 
     /// When the heartbeat is to look at this lease next; `None` when it has ended.
     pub(crate) fn next_timer(&self) -> Option<Timestamp> {
-        self.update(|state, _| {
-            let renewal = (state.renewal == RenewalStage::None).then_some(state.renew_at);
-            let next = [renewal, state.hold_until].into_iter().flatten().fold(state.deadline, Timestamp::min);
-            state.is_live().then_some(next)
-        })
+        // Only looks: the heartbeat, which calls this with its own lock, must tell nobody meanwhile.
+        let state = self.lock();
+        let renewal = (state.renewal == RenewalStage::None).then_some(state.renew_at);
+        state.is_live().then(|| renewal.map_or(state.over_at(), |at| at.min(state.over_at())))
+    }
+
+    /// Ends the lease if it is over, without telling.
+    pub(crate) fn look(&self) -> Option<News> {
+        self.change(|_, _| ()).1
     }
 
     /// Swaps the place where the heartbeat's timers have this lease; only the heartbeat calls it.
     pub(crate) fn rearm(&self, at: Option<Timestamp>) -> Option<Timestamp> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        std::mem::replace(&mut state.armed, at)
+        std::mem::replace(&mut self.lock().armed, at)
     }
 
-    /// Every look and every change goes through here: first the clock ends what is over, and
-    /// whoever ends the lease tells it, once.
+    /// Every look and every change goes through here; whoever ends the lease tells it, once.
     fn update<T>(&self, change: impl FnOnce(&mut State, Timestamp) -> T) -> T {
-        // Nothing panics while it has this lock; were it so, the state would still be whole.
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let (answer, news) = self.change(change);
+        if let Some(news) = news {
+            self.tell(&news);
+        }
+        answer
+    }
+
+    /// As `update`, for callers that have a lock of their own: they [`tell`](Self::tell) afterwards. A
+    /// subscriber or recorder may block, and may drop guards.
+    ///
+    /// First the clock ends what is over, so no order of timers and replies shows a lease as held
+    /// after its deadline.
+    fn change<T>(&self, change: impl FnOnce(&mut State, Timestamp) -> T) -> (T, Option<News>) {
+        let mut state = self.lock();
         let was_live = state.is_live();
         let now = self.context.now();
         state.end_what_is_over(now);
         let answer = change(&mut state, now);
+        let held = now.since(state.granted_at);
         let ended = state.reason().filter(|_| was_live).cloned();
-        let held_for = now.since(state.granted_at);
         drop(state);
-        if let Some(reason) = ended {
-            self.context.telemetry.ended(&self.told(reason), held_for);
+        let news = ended.map(|reason| {
             self.changed.notify_waiters();
-        }
-        answer
+            News { loss: self.told(reason), held }
+        });
+        (answer, news)
+    }
+
+    /// Tells, outside of all locks, that the lease has ended.
+    pub(crate) fn tell(&self, news: &News) {
+        self.context.telemetry.ended(&news.loss, news.held);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing panics while it has this lock; were it so, the state would still be whole.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What is told of a loss for this reason.
@@ -242,6 +314,11 @@ impl HeldLease {
 }
 
 impl State {
+    /// When it is over if nothing happens.
+    fn over_at(&self) -> Timestamp {
+        self.hold_until.map_or(self.deadline, |end| end.min(self.deadline))
+    }
+
     fn is_live(&self) -> bool {
         self.reason().is_none()
     }
@@ -261,7 +338,9 @@ impl State {
 
     fn put_off_renewal(&mut self, now: Timestamp, ttl: Ttl) {
         self.failures = self.failures.saturating_add(1);
-        self.renew_at = now + schedule::renew_retry_after(ttl.get(), self.failures);
+        let left = self.deadline.since(now);
+        // Never at once: half of nothing is nothing.
+        self.renew_at = now + schedule::renew_retry_after(ttl.get(), self.failures, left).max(Duration::from_millis(1));
     }
 
     fn end_what_is_over(&mut self, now: Timestamp) {

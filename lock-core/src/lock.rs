@@ -99,7 +99,7 @@ impl LockRequest {
             }
             request = request.with_holder(Arc::new(holder));
         }
-        Ok(Acquisition { shared: self.supervisor.shared().clone(), request, max_hold: self.max_hold })
+        Ok(Acquisition { supervisor: self.supervisor, request, max_hold: self.max_hold })
     }
 }
 

@@ -9,9 +9,9 @@ use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 
 use crate::{Contention, LockKey};
 
-/// The lines of all keys. A line lives as long as someone stands in it.
+/// The lines of all keys, and how many stand in each. A line lives as long as someone does.
 #[derive(Default)]
-pub(crate) struct LocalQueues(Mutex<HashMap<LockKey, Arc<Line>>>);
+pub(crate) struct LocalQueues(Mutex<HashMap<LockKey, (Arc<Line>, usize)>>);
 
 struct Line {
     /// One permit: the place at the store. Tokio's semaphore is first come, first served.
@@ -53,22 +53,23 @@ impl LocalQueues {
 
     fn enter(self: &Arc<Self>, key: &LockKey) -> Entry {
         let mut lines = self.lines();
-        let line = if let Some(line) = lines.get(key) {
-            line.clone()
-        } else {
-            let line = Arc::new(Line { place: Semaphore::new(1), seen: Mutex::new(None), changed: Notify::new() });
-            lines.insert(key.clone(), line.clone());
-            line
-        };
+        let (line, presence) = lines.entry(key.clone()).or_insert_with(|| (Arc::new(Line::new()), 0));
+        *presence += 1;
+        let line = line.clone();
+        drop(lines);
         Entry { queues: self.clone(), key: key.clone(), line }
     }
 
-    fn lines(&self) -> MutexGuard<'_, HashMap<LockKey, Arc<Line>>> {
+    fn lines(&self) -> MutexGuard<'_, HashMap<LockKey, (Arc<Line>, usize)>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Line {
+    fn new() -> Self {
+        Self { place: Semaphore::new(1), seen: Mutex::new(None), changed: Notify::new() }
+    }
+
     /// The place at the store; forgotten here, and given back when the [`Turn`] is dropped.
     async fn place(&self) -> SemaphorePermit<'_> {
         self.place.acquire().await.expect("the semaphore is never closed")
@@ -108,10 +109,11 @@ impl Drop for Turn {
 impl Drop for Entry {
     fn drop(&mut self) {
         let mut lines = self.queues.lines();
-        // Two references: the map's and this one's. New ones are made under the map's lock only,
-        // or by those who stand in the line and so have an entry of their own.
-        if Arc::strong_count(&self.line) == 2 {
-            lines.remove(&self.key);
+        if let Some((_, presence)) = lines.get_mut(&self.key) {
+            *presence -= 1;
+            if *presence == 0 {
+                lines.remove(&self.key);
+            }
         }
     }
 }
@@ -133,6 +135,20 @@ mod tests {
         tokio::task::yield_now().await;
         drop(first);
         second.await.unwrap();
+        assert!(queues.lines().is_empty());
+    }
+
+    #[test]
+    fn two_who_leave_at_once_leave_no_line() {
+        let queues = Arc::new(LocalQueues::default());
+        for round in 0..2_000 {
+            let key = LockKey::new(format!("{round}")).unwrap();
+            let (one, two) = (queues.enter(&key), queues.enter(&key));
+            std::thread::scope(|scope| {
+                scope.spawn(move || drop(one));
+                scope.spawn(move || drop(two));
+            });
+        }
         assert!(queues.lines().is_empty());
     }
 

@@ -48,9 +48,10 @@ pub(crate) fn on_grid(at: Timestamp, ttl: Duration) -> Timestamp {
     Timestamp::new(Duration::from_nanos(u64::try_from(rounded).unwrap_or(u64::MAX)))
 }
 
-/// How long to wait after the `failures`-th renewal in a row that failed (1 is the first).
-pub(crate) fn renew_retry_after(ttl: Duration, failures: u32) -> Duration {
-    nth(ttl / 60, ttl / 6, failures)
+/// How long to wait after the `failures`-th renewal in a row that failed (1 is the first), with so
+/// much time left: at most half of it, so that the last try comes before the deadline.
+pub(crate) fn renew_retry_after(ttl: Duration, failures: u32, left: Duration) -> Duration {
+    nth(ttl / 60, ttl / 6, failures).min(left / 2)
 }
 
 /// How long to wait after the `failures`-th call in a row that failed while acquiring or releasing.
@@ -94,10 +95,11 @@ mod tests {
     fn retries_back_off_and_stay_bounded() {
         let ttl = Duration::from_secs(15);
         for failures in [1, 2, 5, u32::MAX] {
-            let delay = renew_retry_after(ttl, failures);
+            let delay = renew_retry_after(ttl, failures, ttl);
             // The library's jitter adds up to one more minimum.
             assert!(delay >= ttl / 60 && delay <= ttl / 3, "{delay:?}");
         }
-        assert!(renew_retry_after(ttl, 1) < ttl / 20);
+        assert!(renew_retry_after(ttl, 1, ttl) < ttl / 20);
+        assert_eq!(renew_retry_after(ttl, 9, ttl / 60), ttl / 120, "the last try comes before the deadline");
     }
 }

@@ -71,7 +71,7 @@ impl ShutdownReport {
         self.unreleased == 0
     }
 
-    /// How many releases were not done in time. Those locks free themselves after their TTL.
+    /// How many releases failed or were not done in time. Those locks free themselves after their TTL.
     pub fn unreleased(self) -> usize {
         self.unreleased
     }
@@ -121,6 +121,7 @@ impl Supervisor {
     /// Dropping the future stops the waiting; the releases go on as long as the runtime does.
     pub async fn shutdown(&self) -> ShutdownReport {
         let shared = self.shared();
+        let failed_before = shared.heartbeat.failed();
         shared.closed.cancel();
         shared.heartbeat.let_everything_go(&LostReason::ShutDown);
         shared.heartbeat.ensure_running(shared.thread);
@@ -128,9 +129,10 @@ impl Supervisor {
             shared.nobody_acquires().await;
             shared.heartbeat.nothing_to_release().await;
         };
-        let in_time = tokio::time::timeout(shared.context.limits.shutdown, all_done).await.is_ok();
-        let unreleased = shared.heartbeat.unreleased() + shared.acquiring.load(Ordering::Acquire);
-        ShutdownReport { unreleased: if in_time { 0 } else { unreleased } }
+        let _ = tokio::time::timeout(shared.context.limits.shutdown, all_done).await;
+        let failed = shared.heartbeat.failed() - failed_before;
+        let pending = shared.heartbeat.unreleased() + shared.acquiring.load(Ordering::Acquire);
+        ShutdownReport { unreleased: failed + pending }
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {

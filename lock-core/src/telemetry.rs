@@ -104,9 +104,20 @@ impl Telemetry {
         if matches!(reason, LostReason::Released | LostReason::ShutDown) {
             debug!(backend, %key, token, ?held, "lock let go");
         } else {
-            counter!("distlock_losses_total", "backend" => backend, "reason" => reason.name()).increment(1);
+            self.count_loss(loss);
             warn!(backend, %key, token, ?held, %reason, "lock lost");
         }
+    }
+
+    /// A loss that was found at the release only.
+    pub(crate) fn lost_before_release(&self, loss: &LockLost) {
+        self.count_loss(loss);
+        warn!(backend = self.backend, key = %loss.key(), token = loss.token().get(), "the lock had been lost before its release");
+    }
+
+    fn count_loss(&self, loss: &LockLost) {
+        let (backend, reason) = (self.backend, loss.reason().name());
+        counter!("distlock_losses_total", "backend" => backend, "reason" => reason).increment(1);
     }
 
     pub(crate) fn fencing_regression(&self, key: &LockKey, granted: FencingToken, seen: FencingToken) {

@@ -29,6 +29,11 @@ async fn every_metric_is_told() {
     store.store.break_lock(guard.key(), None).await.unwrap();
     guard.lost().await;
     drop(guard);
+    sleep(Duration::from_millis(1)).await;
+    // Taken away, and found so at the release only.
+    let guard = locks.lock("k").ttl(TTL).acquire().await.unwrap();
+    store.store.break_lock(guard.key(), None).await.unwrap();
+    guard.release().await.unwrap_err();
     store.set_rule(|call, _| if call.operation == Operation::Release { Fault::Deny } else { Fault::None });
     locks.lock("k").acquire().await.unwrap().release().await.unwrap_err();
     sleep(TTL * 2).await;
@@ -65,7 +70,7 @@ async fn every_metric_is_told() {
         ("distlock_renewal_failures_total backend=memory", 1),
         ("distlock_renewal_slack_seconds backend=memory", 2),
         ("distlock_retries_total backend=memory", 1),
-        ("distlock_losses_total backend=memory reason=taken-away", 1),
+        ("distlock_losses_total backend=memory reason=taken-away", 2),
         ("distlock_fencing_regressions_total backend=memory", 1),
         ("distlock_release_failures_total backend=memory", 1),
         ("distlock_takeovers_total backend=memory holder=crashed", 0),

@@ -8,7 +8,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::Heartbeat;
 use super::work::PendingRelease;
 use crate::held::HeldLease;
-use crate::{Operation, Renewal};
+use crate::{Operation, Release, Renewal};
 
 /// A renewal under way. Its end is told by the drop, so that a backend's panic or the end of the
 /// runtime leaves no lease that waits for it for ever.
@@ -19,9 +19,11 @@ pub(super) struct Renewing {
 }
 
 /// A release under way; told by the drop, too.
-pub(super) struct Releasing {
+pub(crate) struct Releasing {
     heartbeat: Arc<Heartbeat>,
     slot: Option<OwnedSemaphorePermit>,
+    /// The store was told, or need not be.
+    done: bool,
 }
 
 /// Sends one renewal and takes in its answer.
@@ -38,12 +40,18 @@ pub(super) async fn renew(this: Renewing) {
 }
 
 /// Releases what a lease that was let go, or an acquire that was given up, has at the store.
-pub(super) async fn release(pending: PendingRelease, this: Releasing) {
-    if let Some(lease) = pending.lease {
+pub(super) async fn release(pending: PendingRelease, mut this: Releasing) {
+    let heartbeat = this.heartbeat.clone();
+    let context = &heartbeat.context;
+    if let Some(lease) = &pending.lease {
         lease.renewal_over().await;
     }
     // A failure is told by telemetry; the TTL frees what this couldn't.
-    let _ = crate::release::release(&this.heartbeat.context, &pending.claim, pending.ttl).await;
+    let Ok(answer) = crate::release::release(context, &pending.claim, pending.ttl).await else { return };
+    this.ended(true);
+    if let Some(lease) = pending.lease.filter(|_| answer == Release::NotHeld) {
+        lease.was_taken();
+    }
 }
 
 impl Renewing {
@@ -65,15 +73,30 @@ impl Drop for Renewing {
 }
 
 impl Releasing {
+    /// In the background: it counts as failed unless it gets as far as `done`, since its task may panic
+    /// or be dropped with its runtime.
     pub(super) fn new(heartbeat: Arc<Heartbeat>, slot: OwnedSemaphorePermit) -> Self {
-        Self { heartbeat, slot: Some(slot) }
+        Self { heartbeat, slot: Some(slot), done: false }
+    }
+
+    /// By a guard, which leaves it to the background if it is dropped on the way.
+    pub(super) fn by_a_guard(heartbeat: Arc<Heartbeat>) -> Self {
+        Self { heartbeat, slot: None, done: true }
+    }
+
+    /// Whether the store was told.
+    pub(crate) fn ended(&mut self, done: bool) {
+        self.done = done;
     }
 }
 
 impl Drop for Releasing {
     fn drop(&mut self) {
         drop(self.slot.take());
-        self.heartbeat.work().releasing -= 1;
+        let mut work = self.heartbeat.work();
+        work.releasing -= 1;
+        work.failed += usize::from(!self.done);
+        drop(work);
         self.heartbeat.released.notify_waiters();
         self.heartbeat.wake.notify_one();
     }

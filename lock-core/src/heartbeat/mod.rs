@@ -12,14 +12,11 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, Semaphore};
 
+pub(crate) use self::calls::Releasing;
 use self::work::{PendingRelease, Work};
 use crate::context::Context;
 use crate::held::HeldLease;
 use crate::{Claim, LostReason, OwnerId, Ttl};
-
-/// The longest that the heartbeat sleeps while it keeps a lease. Timers stand still while the host
-/// is suspended and the boot clock doesn't: this is how soon after that a loss is told.
-const LONGEST_SLEEP: Duration = Duration::from_millis(500);
 
 /// What users of a supervisor share with its heartbeat.
 pub(crate) struct Heartbeat {
@@ -89,9 +86,14 @@ impl Heartbeat {
         }
     }
 
-    /// Stops keeping a lease that its guard releases itself.
-    pub(crate) fn forget(&self, lease: &HeldLease) {
-        self.work().disarm(lease);
+    /// Stops keeping a lease that its guard releases itself. The answer counts as a release under way
+    /// until it is dropped.
+    pub(crate) fn hand_over(self: &Arc<Self>, lease: &HeldLease) -> Releasing {
+        let mut work = self.work();
+        work.disarm(lease);
+        work.releasing += 1;
+        drop(work);
+        Releasing::by_a_guard(self.clone())
     }
 
     /// Ends a lease and releases it in the background. Never blocks, works outside a runtime.
@@ -129,6 +131,11 @@ impl Heartbeat {
         }
     }
 
+    /// How many releases failed, ever.
+    pub(crate) fn failed(&self) -> usize {
+        self.work().failed
+    }
+
     /// How many releases are queued or under way.
     pub(crate) fn unreleased(&self) -> usize {
         let work = self.work();
@@ -161,13 +168,17 @@ impl Heartbeat {
         let renewals = work.begin_renewals(&self.renewal_slots);
         let releases = work.begin_releases(&self.release_slots);
         let sleep = work.sleep(now);
+        let news = std::mem::take(&mut work.news);
         // A runtime that shuts down drops a task as it is spawned, and that takes the lock.
         drop(work);
+        for (lease, news) in news {
+            lease.tell(&news);
+        }
         for (lease, slot) in renewals {
             tokio::spawn(calls::renew(calls::Renewing::new(self.clone(), lease, slot)));
         }
         for (release, slot) in releases {
-            tokio::spawn(calls::release(release, calls::Releasing::new(self.clone(), slot)));
+            tokio::spawn(calls::release(release, Releasing::new(self.clone(), slot)));
         }
         sleep
     }

@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::LONGEST_SLEEP;
-use crate::held::{Due, HeldLease};
+use crate::held::{Due, HeldLease, LONGEST_SLEEP, News};
 use crate::{Claim, OwnerId, Timestamp, Ttl};
 
 #[derive(Default)]
@@ -16,6 +15,8 @@ pub(super) struct Work {
     timers: BTreeMap<(Timestamp, OwnerId), Arc<HeldLease>>,
     /// Leases whose renewal waits for a slot. Their deadlines are among the timers.
     renewals: VecDeque<Arc<HeldLease>>,
+    /// How many at the end of `renewals` have no timer yet.
+    unarmed: usize,
     /// Leases whose renewal is under way. They have no timer here: the call's own limit is no later
     /// than the deadline.
     renewing: HashMap<OwnerId, Arc<HeldLease>>,
@@ -24,6 +25,10 @@ pub(super) struct Work {
     pub(super) releases: VecDeque<PendingRelease>,
     /// How many releases are under way.
     pub(super) releasing: usize,
+    /// How many releases failed, ever.
+    pub(super) failed: usize,
+    /// Leases that ended and whose end is to be told, outside of this lock.
+    pub(super) news: Vec<(Arc<HeldLease>, News)>,
     /// Owners whose lease may be lost, as their backend hinted.
     pub(super) hints: HashSet<OwnerId>,
     /// Until when the heartbeat sleeps; `None` when it sleeps until it is woken.
@@ -80,8 +85,11 @@ impl Work {
         while let Some(timer) = self.timers.first_entry().filter(|timer| timer.key().0 <= now) {
             let lease = timer.remove();
             lease.rearm(None);
-            if lease.on_timer() == Due::Renewal {
+            let (due, news) = lease.on_timer();
+            self.news.extend(news.map(|news| (lease.clone(), news)));
+            if due == Due::Renewal {
                 self.renewals.push_back(lease);
+                self.unarmed += 1;
             } else {
                 self.arm(lease);
             }
@@ -96,15 +104,17 @@ impl Work {
             && let Some(lease) = self.renewals.pop_front()
         {
             self.disarm(&lease);
-            if lease.begin_renewal() {
+            let (begun_now, news) = lease.begin_renewal();
+            self.news.extend(news.map(|news| (lease.clone(), news)));
+            if begun_now {
                 self.renewing.insert(lease.owner(), lease.clone());
                 begun.push((lease, slot));
             }
         }
-        for index in 0..self.renewals.len() {
-            let lease = self.renewals[index].clone();
-            self.disarm(&lease);
-            self.arm(lease);
+        // Only those that came now: a long backlog must not be walked at every turn.
+        let fresh = std::mem::take(&mut self.unarmed).min(self.renewals.len());
+        for index in self.renewals.len() - fresh..self.renewals.len() {
+            self.arm(self.renewals[index].clone());
         }
         begun
     }
@@ -142,7 +152,8 @@ impl Work {
     pub(super) fn look_at_renewing(&mut self, now: Timestamp) {
         if self.looked_at.is_none_or(|at| now.since(at) >= LONGEST_SLEEP) {
             self.looked_at = Some(now);
-            self.renewing.values().for_each(|lease| drop(lease.loss()));
+            let news = self.renewing.values().filter_map(|lease| Some((lease.clone(), lease.look()?)));
+            self.news.extend(news);
         }
     }
 

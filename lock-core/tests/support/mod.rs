@@ -25,6 +25,8 @@ pub enum Fault {
     LoseReply,
     /// The backend has a bug.
     Panic,
+    /// The backend blocks its thread, and then does it.
+    Block(Duration),
     /// The request is lost and no error comes.
     Hang,
     /// The store does it at once, and the reply comes late.
@@ -117,6 +119,10 @@ impl Faulty {
                 Err(BackendError::new(ErrorKind::Unavailable, operation, "connection reset"))
             }
             Fault::Panic => panic!("in the backend"),
+            Fault::Block(time) => {
+                std::thread::sleep(time);
+                call.await
+            }
             Fault::Hang => std::future::pending().await,
             Fault::DelayReply(delay) => {
                 let answer = call.await;
@@ -192,5 +198,27 @@ impl LockBackend for Hinting {
     }
     async fn release(&self, claim: &Claim) -> Result<Release, BackendError> {
         self.inner.release(claim).await
+    }
+}
+
+/// A store at which everything is held by others, and whose waits end at once. Rule 3 allows it.
+pub struct Restless;
+
+#[async_trait]
+impl LockBackend for Restless {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::new("restless")
+    }
+    async fn try_acquire(&self, request: &AcquireRequest) -> Result<Attempt, BackendError> {
+        Ok(Attempt::Held(Contention::new(lock_core::LockRecord::unknown(request.key().clone()))))
+    }
+    async fn wait(&self, _: &AcquireRequest, _: &Contention) -> Result<(), BackendError> {
+        Ok(())
+    }
+    async fn renew(&self, _: &Lease) -> Result<Renewal, BackendError> {
+        Ok(Renewal::Lost)
+    }
+    async fn release(&self, _: &Claim) -> Result<Release, BackendError> {
+        Ok(Release::NotHeld)
     }
 }
