@@ -62,7 +62,7 @@ fn a_loss_is_told_on_another_runtime_than_the_heartbeats() {
     let guard = first.block_on(locks.lock("k").ttl(ttl).acquire()).unwrap();
     drop(first);
     let began = Instant::now();
-    let work = runtime().block_on(guard.run(sleep(Duration::from_secs(20))));
+    let work = runtime().block_on(guard.run(async { sleep(Duration::from_secs(20)).await }));
     assert!(matches!(work.unwrap_err().reason(), LostReason::Expired { .. }));
     assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
 }
