@@ -14,7 +14,10 @@ const URL_VARIABLE: &str = "DISTLOCK_URL";
 const DEFAULT_URL: &str = "file:";
 
 /// What can be written, told with every URL that can't be used.
+#[cfg(feature = "file")]
 pub(crate) const KNOWN: &str = "known are \"file:\" (a directory of this user's) and \"file:///DIRECTORY\"";
+#[cfg(not(feature = "file"))]
+pub(crate) const KNOWN: &str = "this build knows none: turn on a feature of the crate, such as \"file\"";
 
 /// Opens the store that `url` names and makes a supervisor over it.
 ///
