@@ -25,7 +25,7 @@ fn perform(command: Command) -> Result<u8, Failure> {
     match command {
         Command::Completions { shell } => generate::completions(shell),
         Command::Man { dir } => generate::manual(dir.as_deref()),
-        // One thread, and that the first: a command is to die with the thread that started it.
+        // On this thread, the first: a command is to die with the thread that started it.
         command => tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()

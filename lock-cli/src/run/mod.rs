@@ -68,7 +68,9 @@ pub(crate) async fn run(args: RunArgs) -> Result<u8, Failure> {
         signal = signals.next() => return Ok(exit::signalled(signal.as_raw())),
         store = distlock::open(&plan.url) => store?,
     };
-    let locks = Supervisor::builder(store.clone()).shutdown_within(LET_GO).build();
+    // Renewals have a thread of their own: one that hangs in the store's file system must not keep
+    // this thread from stopping the command in time.
+    let locks = Supervisor::builder(store.clone()).dedicated_thread().shutdown_within(LET_GO).build();
     let guard = match acquire::acquire(&plan, &locks, &store, &mut signals).await {
         Ok(Turn::Ours(guard)) => guard,
         Ok(Turn::Signalled(signal)) => return Ok(give_up(&locks, signal).await),
