@@ -92,7 +92,7 @@ pub(crate) async fn run(args: RunArgs) -> Result<u8, Failure> {
         }
     };
     let end = watch(group, &guard, &mut signals, &plan).await;
-    Ok(finish(guard, end, &mut signals).await)
+    Ok(finish(guard, end).await)
 }
 
 /// Leaves nothing in the store, and tells of the signal.
@@ -102,15 +102,13 @@ async fn give_up(locks: &Supervisor, signal: Signal) -> u8 {
 }
 
 /// Releases the lock, and finds the exit code.
-async fn finish(guard: LockGuard, end: End, signals: &mut Signals) -> u8 {
+async fn finish(guard: LockGuard, end: End) -> u8 {
     let key = guard.key().clone();
     let frees_itself = format!("it frees itself within {:?}", guard.ttl().get());
     let limit = if end == End::Lost { WITHDRAW } else { LET_GO };
-    let released = tokio::select! {
-        released = timeout(limit, guard.release()) => released.ok(),
-        // Who asks twice gets it.
-        _ = signals.next() => None,
-    };
+    // Signals don't cut it short: one meant for the command often reaches this process as well, and
+    // heeding it here would leave the lock held by nobody. The time is limited anyway.
+    let released = timeout(limit, guard.release()).await.ok();
     let code = match end {
         End::Lost => return exit::LOST,
         End::Exited(code) if matches!(released, Some(Err(ReleaseError::Lost(_)))) => {
