@@ -4,7 +4,7 @@ use clap::Parser;
 
 use crate::args::{Cli, Command};
 use crate::exit::{self, Failure};
-use crate::{doctor, generate, inspect, logging, output, run};
+use crate::{doctor, generate, inspect, logging, output, redact, run};
 
 /// The whole program; its exit code.
 pub(crate) fn main() -> u8 {
@@ -47,7 +47,7 @@ fn perform(command: Command) -> Result<u8, Failure> {
 fn misread(error: &clap::Error) -> u8 {
     if error.use_stderr() {
         // Not printed by clap: it quotes arguments, and a mistyped one may be a URL with a password.
-        output::say_raw(&error.render().to_string());
+        output::say_raw(&redact::text(&error.render().to_string()));
         return exit::USAGE;
     }
     // A reader that has gone has read enough.

@@ -36,7 +36,7 @@ pub(crate) fn taken(record: &LockRecord, here: &Here<'_>) -> String {
         vec![held_by(record, here.now), format!("wait for it:      distlock run {url}--wait 30s {key} -- ...")];
     lines.extend(stop(record, here));
     let place =
-        record.location().map(|place| format!("its place:        {}, chosen by --url or DISTLOCK_DIR", plain(place)));
+        record.location().map(|place| format!("its place:        {}, chosen by --url or DISTLOCK_DIR", told(place)));
     lines.push(format!("take it away:     distlock break {url}{token}{dashes}{key}"));
     lines.extend(place);
     lines.join("\n          ")
@@ -60,14 +60,19 @@ pub(crate) fn held_by(record: &LockRecord, now: SystemTime) -> String {
     }
 }
 
+/// What a holder told of itself, or a store: fit for a terminal, without secrets.
+fn told(text: &str) -> String {
+    redact::text(&plain(text))
+}
+
 /// The holder, as far as the store knows: `pid 12345 (deploy.sh on web-1, label "blue")`.
 fn who(record: &LockRecord) -> String {
     let place = match (record.program(), record.host()) {
-        (Some(program), Some(host)) => Some(format!("{} on {}", plain(program), plain(host))),
-        (Some(one), None) | (None, Some(one)) => Some(plain(one)),
+        (Some(program), Some(host)) => Some(format!("{} on {}", told(program), told(host))),
+        (Some(one), None) | (None, Some(one)) => Some(told(one)),
         (None, None) => None,
     };
-    let label = record.label().map(|label| format!("label \"{}\"", plain(label)));
+    let label = record.label().map(|label| format!("label \"{}\"", told(label)));
     let about: Vec<String> = place.into_iter().chain(label).collect();
     let about = if about.is_empty() { String::new() } else { format!(" ({})", about.join(", ")) };
     match record.pid() {
@@ -194,5 +199,13 @@ mod tests {
             record("k").with_description(Some("\u{1b}[2J".into()), Some(1), Some("\r".into()), Some("\n".into()));
         let said = held_by(&record, SystemTime::now());
         assert!(!said.chars().any(char::is_control), "{said:?}");
+    }
+
+    #[test]
+    fn fault_70_a_holders_label_loses_its_password_and_the_key_keeps_its_name() {
+        let record = record("x://a@b").with_description(None, None, None, Some("y://u:hunter2@h".into()));
+        let said = taken(&record, &here(|_| true));
+        assert!(said.starts_with(r#""x://a@b" is held by unknown (label "y://***@h")"#), "{said}");
+        assert!(said.ends_with("distlock break x://a@b"), "{said}");
     }
 }

@@ -81,7 +81,8 @@ fn renewals_have_a_thread_of_their_own() {
     // A thread names itself once it runs.
     eventually("there is a thread for renewals", || {
         let tasks = std::fs::read_dir(format!("/proc/{}/task", running.child.id())).unwrap();
-        let name = |task: std::io::Result<std::fs::DirEntry>| std::fs::read_to_string(task.unwrap().path().join("comm"));
+        let name =
+            |task: std::io::Result<std::fs::DirEntry>| std::fs::read_to_string(task.unwrap().path().join("comm"));
         // The kernel keeps 15 bytes of a name.
         tasks.map(name).any(|name| name.is_ok_and(|name| name == "distlock-heartb\n"))
     });

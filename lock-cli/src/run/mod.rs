@@ -25,6 +25,7 @@ use self::watch::{End, watch};
 use crate::args::RunArgs;
 use crate::exit::{self, Failure};
 use crate::output::say;
+use crate::redact;
 use crate::settings::{self, Wait};
 
 /// How long letting go of the lock may take at the end. What is not released by then frees itself
@@ -119,7 +120,10 @@ async fn finish(guard: LockGuard, end: End) -> u8 {
     };
     match released {
         Some(Ok(())) => {}
-        Some(Err(error)) => say(&format!("the lock was not released, {frees_itself}: {error}")),
+        Some(Err(error)) => {
+            let error = redact::about(Some(&key), &error);
+            say(&format!("the lock was not released, {frees_itself}: {error}"));
+        }
         None => say(&format!("the lock \"{key}\" was not released in time, {frees_itself}")),
     }
     code
