@@ -31,9 +31,13 @@ pub(crate) fn taken(record: &LockRecord, here: &Here<'_>) -> String {
     let url = here.url.map(|url| format!("--url {} ", quoted(&redact::text(url)))).unwrap_or_default();
     let key = quoted(record.key().as_str());
     let token = record.token().map(|token| format!("--if-token {token} ")).unwrap_or_default();
-    let dashes = if key.starts_with('-') { "-- " } else { "" };
-    let mut lines =
-        vec![held_by(record, here.now), format!("wait for it:      distlock run {url}--wait 30s {key} -- ...")];
+    let looks_like_an_option = record.key().as_str().starts_with('-');
+    let dashes = if looks_like_an_option { "-- " } else { "" };
+    let mut lines = vec![held_by(record, here.now)];
+    // Where the dashes begin the command there is no way to give such a key.
+    if !looks_like_an_option {
+        lines.push(format!("wait for it:      distlock run {url}--wait 30s {key} -- ..."));
+    }
     lines.extend(stop(record, here));
     let place =
         record.location().map(|place| format!("its place:        {}, chosen by --url or DISTLOCK_DIR", told(place)));
@@ -187,7 +191,12 @@ mod tests {
         {
             assert!(taken(&record(key), &here(|_| true)).ends_with(&format!("distlock break {word}")), "{key:?}");
         }
-        assert!(taken(&record("-k"), &here(|_| true)).ends_with("distlock break -- -k"));
+        for (key, word) in [("-k", "-k"), ("-a b", "'-a b'")] {
+            let said = taken(&record(key), &here(|_| true));
+            assert!(said.ends_with(&format!("distlock break -- {word}")), "{said}");
+            // `run` takes no such key.
+            assert!(!said.contains("distlock run"), "{said}");
+        }
         let url = Here { url: Some("redis://u:hunter2@h"), ..here(|_| true) };
         let said = taken(&record("k"), &url);
         assert!(said.ends_with("distlock break --url 'redis://***@h' k") && !said.contains("hunter2"), "{said}");
