@@ -77,7 +77,7 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "10s")]
     pub(crate) kill_after: Duration,
 
-    /// The lock's name
+    /// The lock's name; it must not begin with "-"
     pub(crate) key: OsString,
 
     /// The command to run, and its arguments; no shell reads them

@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::args::DoctorArgs;
 use crate::exit::{self, Failure};
 use crate::output::{answer, json};
-use crate::settings;
+use crate::{redact, settings};
 
 pub(crate) async fn doctor(args: DoctorArgs) -> Result<u8, Failure> {
     let findings = match distlock::open(&settings::url(&args.store)?).await {
@@ -19,7 +19,7 @@ pub(crate) async fn doctor(args: DoctorArgs) -> Result<u8, Failure> {
             let severity = if denied { Severity::Denied } else { Severity::Unusable };
             let why = "no lock can be acquired until that is mended";
             let advice = error.advice().unwrap_or("mend what the message says, or name another store with --url");
-            vec![Finding::new(severity, "open", error.message(), why, advice)]
+            vec![Finding::new(severity, "open", redact::text(error.message()), why, advice)]
         }
         Err(error) => return Err(error.into()),
     };

@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use distlock::{AcquireError, BackendError, ConnectError, ErrorKind, InvalidKey, InvalidLabel, InvalidTtl};
+use distlock::{AcquireError, BackendError, ConnectError, ErrorKind, InvalidKey, InvalidLabel, InvalidTtl, LockKey};
+
+use crate::redact;
 
 /// Done; held, taken away, all good.
 pub(crate) const DONE: u8 = 0;
@@ -30,7 +32,7 @@ pub(crate) fn signalled(signal: i32) -> u8 {
     u8::try_from(128 + signal).unwrap_or(u8::MAX)
 }
 
-/// What ends the command: a code, and what is said on stderr.
+/// What ends the command: a code, and what is said on stderr, which holds no secret.
 #[derive(Debug)]
 pub(crate) struct Failure {
     pub(crate) code: u8,
@@ -54,7 +56,7 @@ impl From<ConnectError> for Failure {
             // Every other one is about the text that was given.
             _ => USAGE,
         };
-        Self::new(code, error)
+        Self::new(code, redact::text(&error.to_string()))
     }
 }
 
@@ -67,13 +69,13 @@ impl From<AcquireError> for Failure {
             // A store that has lost data can't be relied on.
             _ => UNAVAILABLE,
         };
-        Self::new(code, error)
+        Self::new(code, redact::about(key_of(&error), &error))
     }
 }
 
 impl From<BackendError> for Failure {
     fn from(error: BackendError) -> Self {
-        Self::new(of_backend(&error), error)
+        Self::new(of_backend(&error), redact::about(error.key(), &error))
     }
 }
 
@@ -95,6 +97,16 @@ impl From<InvalidLabel> for Failure {
     }
 }
 
+/// The lock that an error is about, as far as it tells.
+fn key_of(error: &AcquireError) -> Option<&LockKey> {
+    match error {
+        AcquireError::Held(seen) => Some(seen.record().key()),
+        AcquireError::WaitTimedOut { key, .. } | AcquireError::FencingRegression { key, .. } => Some(key),
+        AcquireError::Backend(error) | AcquireError::Ambiguous(error) => error.key(),
+        _ => None,
+    }
+}
+
 /// The code of a store's error.
 pub(crate) fn of_backend(error: &BackendError) -> u8 {
     match error.kind() {
@@ -109,7 +121,7 @@ pub(crate) fn of_backend(error: &BackendError) -> u8 {
 mod tests {
     use std::time::Duration;
 
-    use distlock::Operation;
+    use distlock::{FencingToken, Operation};
 
     use super::*;
 
@@ -131,6 +143,12 @@ mod tests {
         let hidden = AcquireError::Ambiguous(BackendError::new(ErrorKind::TimedOut, Operation::Acquire, ""));
         assert_eq!(Failure::from(hidden).code, 69);
         assert_eq!(Failure::from(ConnectError::Environment { name: "X" }).code, 64);
+        let key = LockKey::new("x://a@b").unwrap();
+        let failed = BackendError::new(ErrorKind::Unavailable, Operation::Acquire, "y://u:hunter2@h").with_key(&key);
+        assert_eq!(Failure::from(failed).message, "acquiring \"x://a@b\": y://***@h");
+        let regression =
+            AcquireError::FencingRegression { key, granted: FencingToken::new(1), seen: FencingToken::new(2) };
+        assert!(Failure::from(regression).message.contains("\"x://a@b\""));
         let denied = BackendError::new(ErrorKind::PermissionDenied, Operation::Connect, "");
         assert_eq!(Failure::from(ConnectError::Backend(denied)).code, 77);
     }

@@ -31,12 +31,16 @@ pub(crate) fn taken(record: &LockRecord, here: &Here<'_>) -> String {
     let url = here.url.map(|url| format!("--url {} ", quoted(&redact::text(url)))).unwrap_or_default();
     let key = quoted(record.key().as_str());
     let token = record.token().map(|token| format!("--if-token {token} ")).unwrap_or_default();
-    let dashes = if key.starts_with('-') { "-- " } else { "" };
-    let mut lines =
-        vec![held_by(record, here.now), format!("wait for it:      distlock run {url}--wait 30s {key} -- ...")];
+    let looks_like_an_option = record.key().as_str().starts_with('-');
+    let dashes = if looks_like_an_option { "-- " } else { "" };
+    let mut lines = vec![held_by(record, here.now)];
+    // Where the dashes begin the command there is no way to give such a key.
+    if !looks_like_an_option {
+        lines.push(format!("wait for it:      distlock run {url}--wait 30s {key} -- ..."));
+    }
     lines.extend(stop(record, here));
     let place =
-        record.location().map(|place| format!("its place:        {}, chosen by --url or DISTLOCK_DIR", plain(place)));
+        record.location().map(|place| format!("its place:        {}, chosen by --url or DISTLOCK_DIR", told(place)));
     lines.push(format!("take it away:     distlock break {url}{token}{dashes}{key}"));
     lines.extend(place);
     lines.join("\n          ")
@@ -60,14 +64,19 @@ pub(crate) fn held_by(record: &LockRecord, now: SystemTime) -> String {
     }
 }
 
+/// What a holder told of itself, or a store: fit for a terminal, without secrets.
+fn told(text: &str) -> String {
+    redact::text(&plain(text))
+}
+
 /// The holder, as far as the store knows: `pid 12345 (deploy.sh on web-1, label "blue")`.
 fn who(record: &LockRecord) -> String {
     let place = match (record.program(), record.host()) {
-        (Some(program), Some(host)) => Some(format!("{} on {}", plain(program), plain(host))),
-        (Some(one), None) | (None, Some(one)) => Some(plain(one)),
+        (Some(program), Some(host)) => Some(format!("{} on {}", told(program), told(host))),
+        (Some(one), None) | (None, Some(one)) => Some(told(one)),
         (None, None) => None,
     };
-    let label = record.label().map(|label| format!("label \"{}\"", plain(label)));
+    let label = record.label().map(|label| format!("label \"{}\"", told(label)));
     let about: Vec<String> = place.into_iter().chain(label).collect();
     let about = if about.is_empty() { String::new() } else { format!(" ({})", about.join(", ")) };
     match record.pid() {
@@ -182,7 +191,12 @@ mod tests {
         {
             assert!(taken(&record(key), &here(|_| true)).ends_with(&format!("distlock break {word}")), "{key:?}");
         }
-        assert!(taken(&record("-k"), &here(|_| true)).ends_with("distlock break -- -k"));
+        for (key, word) in [("-k", "-k"), ("-a b", "'-a b'")] {
+            let said = taken(&record(key), &here(|_| true));
+            assert!(said.ends_with(&format!("distlock break -- {word}")), "{said}");
+            // `run` takes no such key.
+            assert!(!said.contains("distlock run"), "{said}");
+        }
         let url = Here { url: Some("redis://u:hunter2@h"), ..here(|_| true) };
         let said = taken(&record("k"), &url);
         assert!(said.ends_with("distlock break --url 'redis://***@h' k") && !said.contains("hunter2"), "{said}");
@@ -194,5 +208,13 @@ mod tests {
             record("k").with_description(Some("\u{1b}[2J".into()), Some(1), Some("\r".into()), Some("\n".into()));
         let said = held_by(&record, SystemTime::now());
         assert!(!said.chars().any(char::is_control), "{said:?}");
+    }
+
+    #[test]
+    fn fault_70_a_holders_label_loses_its_password_and_the_key_keeps_its_name() {
+        let record = record("x://a@b").with_description(None, None, None, Some("y://u:hunter2@h".into()));
+        let said = taken(&record, &here(|_| true));
+        assert!(said.starts_with(r#""x://a@b" is held by unknown (label "y://***@h")"#), "{said}");
+        assert!(said.ends_with("distlock break x://a@b"), "{said}");
     }
 }

@@ -14,6 +14,7 @@ use crate::{redact, settings};
 pub(crate) fn start() -> Result<(), Failure> {
     let Some(wanted) = settings::variable("DISTLOCK_LOG")? else { return Ok(()) };
     let wanted = Targets::from_str(&wanted).map_err(|error| {
+        let error = redact::text(&error.to_string());
         Failure::usage(format!("DISTLOCK_LOG can't be read: {error}; set it to info, debug, or lock_core=debug"))
     })?;
     let layer = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(|| Redacting(io::stderr()));

@@ -3,17 +3,20 @@
 use std::io::{self, ErrorKind, Write};
 
 use crate::exit::{self, Failure};
-use crate::redact;
 
 /// Says a line on stderr. It can't fail: whoever closed stderr doesn't want to know, and that is
 /// no reason to let go of a lock. (`eprintln!` would panic.)
+///
+/// As it is: what may hold a secret (a URL, a store's error, what was mistyped) has gone through
+/// [`redact`](crate::redact) before. Done here, it would garble the names of locks as well, and
+/// with them the advice.
 pub(crate) fn say(message: &str) {
     say_raw(&format!("distlock: {message}"));
 }
 
 /// As [`say`], a text that introduces itself.
 pub(crate) fn say_raw(message: &str) {
-    let _ = writeln!(io::stderr(), "{}", redact::text(message.trim_end()));
+    let _ = writeln!(io::stderr(), "{}", message.trim_end());
 }
 
 /// Writes an answer to stdout. A reader that has gone (`| head -1`) has read enough.

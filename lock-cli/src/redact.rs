@@ -1,5 +1,8 @@
 //! Keeping passwords out of what is said, and out of what is passed on.
 
+use std::fmt::Display;
+
+use distlock::LockKey;
 use url::form_urlencoded;
 
 /// What stands in a password's place.
@@ -33,6 +36,25 @@ pub(crate) fn text(text: &str) -> String {
     }
     clean.push_str(rest);
     SECRET_PARAMETERS.iter().fold(clean, |text, name| without_parameter(&text, name))
+}
+
+/// As [`text`], an error about a lock, whose name stays as it is where it stands in quotes: it may
+/// look like a URL with a password, and changed it would name another lock.
+pub(crate) fn about(key: Option<&LockKey>, error: &impl Display) -> String {
+    let error = error.to_string();
+    let Some(name) = key.map(|key| format!("\"{key}\"")) else { return text(&error) };
+    let mut clean = String::with_capacity(error.len());
+    let mut rest = error.as_str();
+    while let Some((before, after)) = rest.split_once(&name) {
+        // No further than the first URL: its password may look like the name.
+        if before.contains("://") {
+            break;
+        }
+        clean.push_str(&text(before));
+        clean.push_str(&name);
+        rest = after;
+    }
+    clean + &text(rest)
 }
 
 fn without_parameter(text: &str, name: &str) -> String {
@@ -102,6 +124,23 @@ mod tests {
         ] {
             assert_eq!(text(said), clean);
         }
+    }
+
+    #[test]
+    fn fault_70_errors_lose_every_password_and_keep_the_name() {
+        let key = LockKey::new("x://a@b?token=c").unwrap();
+        for (said, clean) in [
+            (r#"renewing "x://a@b?token=c": y://u:hunter2@h"#, r#"renewing "x://a@b?token=c": y://***@h"#),
+            (r#""x://a@b?token=c" and "x://a@b?token=c""#, r#""x://a@b?token=c" and "x://a@b?token=c""#),
+            (r#"y://u:hunter2@h "x://a@b?token=c""#, r#"y://***@h "x://***@b?token=***""#),
+            ("x://a@b?token=c", "x://***@b?token=***"),
+        ] {
+            assert_eq!(about(Some(&key), &said), clean);
+        }
+        // Not even a password that has the name in it is torn apart.
+        let key = LockKey::new("u").unwrap();
+        assert_eq!(about(Some(&key), &"y://u:hunter2@h"), "y://***@h");
+        assert_eq!(about(None, &"y://u:hunter2@h"), "y://***@h");
     }
 
     #[test]

@@ -8,6 +8,7 @@ use distlock::{LockKey, Ttl};
 use crate::args::StoreArgs;
 use crate::exit::Failure;
 use crate::output::plain;
+use crate::redact;
 
 /// The variables that options have.
 pub(crate) const URL: &str = "DISTLOCK_URL";
@@ -82,7 +83,7 @@ pub(crate) fn variable(name: &str) -> Result<Option<String>, Failure> {
 fn duration(name: &str) -> Result<Option<Duration>, Failure> {
     let Some(text) = variable(name)? else { return Ok(None) };
     humantime::parse_duration(&text).map(Some).map_err(|error| {
-        let text = plain(&text);
+        let text = redact::text(&plain(&text));
         Failure::usage(format!(
             "the environment variable {name} is not a duration such as 15s or 2m: \"{text}\": {error}"
         ))

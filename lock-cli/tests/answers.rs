@@ -3,7 +3,7 @@
 mod support;
 
 use std::io::{BufRead, BufReader};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use support::{Place, stderr, stdout};
 
@@ -38,6 +38,29 @@ fn held_is_told_with_what_to_do_about_it() {
             lock = place.locks().join("de%20ploy").display(),
         );
         assert_eq!(said, expected);
+    }
+}
+
+/// Another key would be another lock: the advice would be about that, and do nothing.
+#[test]
+fn a_key_that_looks_like_a_url_with_a_password_is_told_as_it_is() {
+    let place = Place::new();
+    for key in ["http://a@b/c", "http://a:b@c?token=d"] {
+        let held = place.hold(key, &["--ttl", "1s"], HOLD);
+        let said = stderr(&place.output(&["run", "--no-wait", key, "--", "true"]));
+        assert!(said.contains(&format!("distlock: \"{key}\" is held by")), "{said}");
+        assert!(!said.contains("***"), "{said}");
+        let advice = said.lines().find_map(|line| line.trim().strip_prefix("take it away:     distlock ")).unwrap();
+        let words = Command::new("sh").args(["-c", &format!("printf '%s\\n' {advice}")]).output().unwrap();
+        let output = place.output(&stdout(&words).lines().collect::<Vec<_>>());
+        assert_eq!(output.status.code(), Some(0), "{advice}: {}", stderr(&output));
+        let (code, said) = held.end();
+        assert_eq!(code, Some(79), "{said}");
+        assert!(said.contains(&format!("distlock: the lock \"{key}\" (token ")), "{said}");
+        let said = stderr(&place.output(&["break", key]));
+        assert_eq!(said, format!("distlock: \"{key}\" is free: there was nothing to take away\n"));
+        let said = stderr(&place.output(&["list", key]));
+        assert_eq!(said, format!("distlock: no lock whose name begins with \"{key}\" is held\n"));
     }
 }
 

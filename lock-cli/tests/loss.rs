@@ -4,7 +4,7 @@ mod support;
 
 use std::time::Duration;
 
-use support::{Place, line_in, lives};
+use support::{Place, eventually, line_in, lives};
 
 /// Says its process id when it is ready, and goes on until it is told otherwise.
 const OBEYS: &str = "echo $$; while :; do sleep 0.02; done";
@@ -69,6 +69,23 @@ fn fault_65_a_command_that_ends_after_an_unnoticed_loss_is_no_success() {
     let (code, said) = running.end();
     assert_eq!(code, Some(79), "{said}");
     assert!(said.contains("before the command ended"), "{said}");
+}
+
+/// Whoever renews may hang in the store's file system. That must not be the thread that stops the
+/// command: only it can, since the command is to die with the thread that started it.
+#[test]
+#[cfg(target_os = "linux")]
+fn renewals_have_a_thread_of_their_own() {
+    let place = Place::new();
+    let running = place.hold("k", &[], OBEYS);
+    // A thread names itself once it runs.
+    eventually("there is a thread for renewals", || {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", running.child.id())).unwrap();
+        let name =
+            |task: std::io::Result<std::fs::DirEntry>| std::fs::read_to_string(task.unwrap().path().join("comm"));
+        // The kernel keeps 15 bytes of a name.
+        tasks.map(name).any(|name| name.is_ok_and(|name| name == "distlock-heartb\n"))
+    });
 }
 
 #[test]

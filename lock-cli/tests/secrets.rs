@@ -54,6 +54,20 @@ fn fault_70_a_mistyped_url_keeps_its_password_too() {
 }
 
 #[test]
+fn fault_70_a_url_in_the_wrong_place_keeps_its_password_too() {
+    let place = Place::new();
+    for url in &URLS[..5] {
+        for variable in ["DISTLOCK_TTL", "DISTLOCK_WAIT", "DISTLOCK_LOG"] {
+            let output = place.distlock(["run", "k", "--", "true"]).env(variable, url).output().unwrap();
+            assert_clean(variable, &output);
+        }
+        let output = place.output(&["run", "k", "--", url]);
+        assert_eq!(output.status.code(), Some(127), "{}", stderr(&output));
+        assert_clean("the command", &output);
+    }
+}
+
+#[test]
 fn fault_70_the_command_sees_no_password() {
     let place = Place::new();
     for url in URLS {

@@ -6,7 +6,7 @@ use std::io::BufRead;
 use std::process::{Command, Stdio};
 
 use rustix::process::Signal;
-use support::{Place, Running, eventually};
+use support::{Place, Running, eventually, lives};
 
 const ALL: [(&str, Signal, i32); 6] = [
     ("TERM", Signal::TERM, 15),
@@ -90,6 +90,26 @@ fn a_signal_that_is_ignored_stays_ignored() {
     running.signal(Signal::HUP);
     drop(running.child.stdin.take());
     assert_eq!(running.end().0, Some(3));
+}
+
+/// As systemd does it, and a terminal: the command may end before distlock heeds its own signal.
+#[test]
+fn a_signal_to_the_command_and_to_distlock_at_once_lets_the_lock_go() {
+    let place = Place::new();
+    for round in 0..20 {
+        // The next run acquires at once, or ends with 75.
+        let running = place.hold("k", &["--no-wait"], "echo $$; exec sleep 1000");
+        let command = rustix::process::Pid::from_raw(running.line.parse().unwrap()).unwrap();
+        // While it doesn't run, both come to be pending: the signal and the command's end.
+        running.signal(Signal::STOP);
+        rustix::process::kill_process(command, Signal::TERM).unwrap();
+        eventually("the command ends", || !lives(&running.line));
+        running.signal(Signal::TERM);
+        running.signal(Signal::CONT);
+        let (code, said) = running.end();
+        assert_eq!((code, said.as_str()), (Some(143), ""), "round {round}");
+    }
+    assert!(place.is_free("k"));
 }
 
 #[test]

@@ -87,6 +87,28 @@ fn fault_27_and_28_strange_keys_are_locks_like_others() {
     }
 }
 
+/// The dashes that would tell it from an option begin the command there.
+#[test]
+fn run_says_that_it_takes_no_key_that_begins_with_a_dash() {
+    let place = Place::new();
+    for arguments in [&["run", "-k", "--", "true"][..], &["run", "--", "-k", "--", "true"], &["run", "--no-wait", "-k"]]
+    {
+        let output = place.output(arguments);
+        assert_eq!(output.status.code(), Some(64), "{arguments:?}");
+        let said = stderr(&output);
+        assert!(said.contains("A KEY that begins with \"-\" can't be used with run"), "{arguments:?}: {said}");
+        assert!(!said.contains("'-- -k'"), "{arguments:?}: {said}");
+    }
+    assert!(stdout(&place.output(&["run", "--help"])).contains("must not begin with \"-\""));
+    // A mistyped option is told as one.
+    let said = stderr(&place.output(&["run", "--tll", "5s", "k", "--", "true"]));
+    assert!(said.contains("a similar argument exists: '--ttl'"), "{said}");
+    assert!(!said.contains("'-- --tll'"), "{said}");
+    // All others take one.
+    assert!(stderr(&place.output(&["status", "-k"])).contains("use '-- -k'"));
+    assert_eq!(place.code(&["status", "--", "-k"]), 1);
+}
+
 #[test]
 fn a_key_that_is_no_text_is_a_usage_error() {
     let place = Place::new();

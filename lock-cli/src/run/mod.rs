@@ -25,6 +25,7 @@ use self::watch::{End, watch};
 use crate::args::RunArgs;
 use crate::exit::{self, Failure};
 use crate::output::say;
+use crate::redact;
 use crate::settings::{self, Wait};
 
 /// How long letting go of the lock may take at the end. What is not released by then frees itself
@@ -68,7 +69,9 @@ pub(crate) async fn run(args: RunArgs) -> Result<u8, Failure> {
         signal = signals.next() => return Ok(exit::signalled(signal.as_raw())),
         store = distlock::open(&plan.url) => store?,
     };
-    let locks = Supervisor::builder(store.clone()).shutdown_within(LET_GO).build();
+    // Renewals have a thread of their own: one that hangs in the store's file system must not keep
+    // this thread from stopping the command in time.
+    let locks = Supervisor::builder(store.clone()).dedicated_thread().shutdown_within(LET_GO).build();
     let guard = match acquire::acquire(&plan, &locks, &store, &mut signals).await {
         Ok(Turn::Ours(guard)) => guard,
         Ok(Turn::Signalled(signal)) => return Ok(give_up(&locks, signal).await),
@@ -90,7 +93,7 @@ pub(crate) async fn run(args: RunArgs) -> Result<u8, Failure> {
         }
     };
     let end = watch(group, &guard, &mut signals, &plan).await;
-    Ok(finish(guard, end, &mut signals).await)
+    Ok(finish(guard, end).await)
 }
 
 /// Leaves nothing in the store, and tells of the signal.
@@ -100,15 +103,13 @@ async fn give_up(locks: &Supervisor, signal: Signal) -> u8 {
 }
 
 /// Releases the lock, and finds the exit code.
-async fn finish(guard: LockGuard, end: End, signals: &mut Signals) -> u8 {
+async fn finish(guard: LockGuard, end: End) -> u8 {
     let key = guard.key().clone();
     let frees_itself = format!("it frees itself within {:?}", guard.ttl().get());
     let limit = if end == End::Lost { WITHDRAW } else { LET_GO };
-    let released = tokio::select! {
-        released = timeout(limit, guard.release()) => released.ok(),
-        // Who asks twice gets it.
-        _ = signals.next() => None,
-    };
+    // Signals don't cut it short: one meant for the command often reaches this process as well, and
+    // heeding it here would leave the lock held by nobody. The time is limited anyway.
+    let released = timeout(limit, guard.release()).await.ok();
     let code = match end {
         End::Lost => return exit::LOST,
         End::Exited(code) if matches!(released, Some(Err(ReleaseError::Lost(_)))) => {
@@ -119,7 +120,10 @@ async fn finish(guard: LockGuard, end: End, signals: &mut Signals) -> u8 {
     };
     match released {
         Some(Ok(())) => {}
-        Some(Err(error)) => say(&format!("the lock was not released, {frees_itself}: {error}")),
+        Some(Err(error)) => {
+            let error = redact::about(Some(&key), &error);
+            say(&format!("the lock was not released, {frees_itself}: {error}"));
+        }
         None => say(&format!("the lock \"{key}\" was not released in time, {frees_itself}")),
     }
     code

@@ -100,7 +100,7 @@ fn die_with_parent() {
 fn die_with_parent() {}
 
 fn not_started(program: &OsStr, error: &io::Error) -> u8 {
-    let shown = plain(&program.to_string_lossy());
+    let shown = redact::text(&plain(&program.to_string_lossy()));
     if error.kind() == ErrorKind::NotFound {
         say(&format!("the command \"{shown}\" isn't found"));
         return exit::NOT_FOUND;

@@ -11,6 +11,7 @@ use super::group::{Change, Group};
 use super::signals::Signals;
 use super::{Plan, terminal};
 use crate::output::say;
+use crate::redact;
 
 /// How often a group that has to end is looked at: nobody tells when the last of it has.
 const LOOK: Duration = Duration::from_millis(10);
@@ -44,7 +45,7 @@ pub(super) async fn watch(mut group: Group, guard: &LockGuard, signals: &mut Sig
                 Change::Stopped(by) => terminal::stopped(&group, by, || guard.state() != LockState::Lost),
             },
             loss = &mut lock_lost => {
-                say(&format!("{loss}; stopping the command"));
+                say(&format!("{}; stopping the command", redact::about(Some(loss.key()), &loss)));
                 break stop(&mut group, signals, plan, End::Lost).await;
             }
             () = &mut held_enough, if plan.max_hold.is_some() => {
