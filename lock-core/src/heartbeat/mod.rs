@@ -60,18 +60,21 @@ impl Heartbeat {
         if self.running.swap(true, Ordering::AcqRel) {
             return;
         }
-        let run = run(self.clone(), Running(self.clone()));
-        match thread {
-            Thread::Callers => drop(tokio::spawn(run)),
-            Thread::Dedicated => {
-                let body = move || {
-                    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-                    runtime.expect("a runtime for the heartbeat").block_on(run);
-                };
-                let thread = std::thread::Builder::new().name("distlock-heartbeat".into());
-                drop(thread.spawn(body).expect("a thread for the heartbeat"));
+        if thread == Thread::Dedicated {
+            match self.start_thread() {
+                Ok(()) => return,
+                // No thread to be had: locks kept on the caller's runtime are better than none.
+                Err(error) => tracing::warn!(%error, "no thread for the heartbeat; it runs on the caller's runtime"),
             }
         }
+        drop(tokio::spawn(run(self.clone(), Running(self.clone()))));
+    }
+
+    fn start_thread(self: &Arc<Self>) -> std::io::Result<()> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let heartbeat = self.clone();
+        let body = move || runtime.block_on(run(heartbeat.clone(), Running(heartbeat)));
+        std::thread::Builder::new().name("distlock-heartbeat".into()).spawn(body).map(drop)
     }
 
     pub(crate) fn context(&self) -> &Context {
