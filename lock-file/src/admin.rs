@@ -4,7 +4,7 @@ use std::io;
 
 use async_trait::async_trait;
 use lock_core::{
-    BackendError, BreakOutcome, ErrorKind, FencingToken, Finding, LockAdmin, LockKey, LockRecord, Operation,
+    BackendError, BreakOutcome, ErrorKind, FencingToken, Finding, LockAdmin, LockKey, LockRecord, Operation, OwnerId,
 };
 
 use crate::acquire::{Published, discard};
@@ -12,12 +12,17 @@ use crate::backend::FileBackend;
 use crate::error::{At, from_io};
 use crate::look::{self, Assessment, Current, Verdict};
 use crate::name;
-use crate::record::{Body, State, timestamp};
+use crate::record::{Body, Header, State, timestamp};
 use crate::shared::Shared;
 use crate::slot::Slot;
 
 /// How often a lock whose holder changes is looked at again before it is broken.
 const ROUNDS: u32 = 100;
+/// How long a break may take: a process that is stopped in the middle of one is not waited for
+/// longer. One that dies there is noticed at once.
+const BREAK_NS: u64 = 5_000_000_000;
+/// The TTL in the record of a break. No owner's is as short.
+const NOBODYS: u64 = 0;
 
 #[async_trait]
 impl LockAdmin for FileBackend {
@@ -55,11 +60,12 @@ impl LockAdmin for FileBackend {
 }
 
 impl Shared {
-    /// The current generation, if it is held.
+    /// The current generation, if somebody holds it.
     fn held(&self, slot: &Slot) -> io::Result<Option<(Current, Assessment)>> {
         let Some(current) = look::current(slot)? else { return Ok(None) };
         let found = look::assess(&self.host, &slot.generation(current.number), &current.file)?;
-        Ok(matches!(found.verdict, Verdict::Held(_)).then_some((current, found)))
+        let being_broken = found.record.as_ref().is_some_and(|record| record.body.ttl_ms == NOBODYS);
+        Ok((matches!(found.verdict, Verdict::Held(_)) && !being_broken).then_some((current, found)))
     }
 
     fn list(&self, prefix: &str) -> Result<Vec<LockRecord>, BackendError> {
@@ -87,7 +93,10 @@ impl Shared {
         Ok(records)
     }
 
-    /// Publishes a released successor; `None`: the holder changed meanwhile.
+    /// Publishes a successor that is nobody's, then frees it; `None`: the holder changed meanwhile.
+    ///
+    /// Nobody may succeed it before the look in `publish`, or its number would seem used before:
+    /// so until then it says that it is held, and has our kernel lock.
     fn break_once(
         &self,
         slot: &Slot,
@@ -100,27 +109,38 @@ impl Shared {
             return Ok(Some(BreakOutcome::TokenDiffers(record)));
         }
         self.seam.pause(crate::seam::Point::BeforePublish);
-        let (bytes, _) = self.broken(key, &found).encode(State::Released(self.host.now()))?;
-        let (file, from) = self.temporary(None)?;
+        let nobody = OwnerId::mint();
+        let over = self.host.now().saturating_add(BREAK_NS);
+        let (bytes, header) = self.broken(key, nobody, &found).encode(State::Held(over))?;
+        let (file, from) = self.temporary(Some(nobody))?;
         let published = file
             .write(&bytes)
             .and_then(|()| self.publish(slot, current.number + 1, &from, &file, Some(&current)))
             .inspect_err(|_| discard(&from))?;
         if published == Published::First {
+            let freed = Header { state: State::Released(self.host.now()), ..header };
+            if let Err(error) = file.write(&freed.line()) {
+                // Dropping the file lets go of the kernel lock, and that alone frees the lock.
+                tracing::debug!(%error, lock = %slot.directory().display(), "broken by the kernel lock alone");
+            }
             return Ok(Some(BreakOutcome::Broken(record)));
         }
         discard(&from);
+        if published == Published::Late && self.host.now() >= over {
+            // Ours may have been the one that was succeeded: a second try could hit an innocent one.
+            return Err(io::Error::new(io::ErrorKind::TimedOut, "stopped in the middle; see who holds it now"));
+        }
         Ok(None)
     }
 
     /// What follows a broken generation: nobody's, with the last token, so that later ones are greater.
-    fn broken(&self, key: &LockKey, found: &Assessment) -> Body {
+    fn broken(&self, key: &LockKey, nobody: OwnerId, found: &Assessment) -> Body {
         let holder = lock_core::HolderInfo::this_process();
         Body {
             key: key.as_str().to_owned(),
-            owner: None,
+            owner: Some(nobody.to_string()),
             token: found.token,
-            ttl_ms: 0,
+            ttl_ms: NOBODYS,
             pid: holder.pid(),
             started: self.host.started,
             host: holder.host().to_owned(),
