@@ -79,14 +79,23 @@ impl Shared {
             let slot = Slot::at(entry.path());
             let found = match self.held(&slot) {
                 Err(error) if error.kind() == io::ErrorKind::NotADirectory => continue,
-                answer => answer.at(Operation::List, "looking at", slot.directory())?,
+                Err(error) => {
+                    // One odd entry must not hide the others.
+                    tracing::warn!(%error, lock = %slot.directory().display(), "who holds this lock can't be told");
+                    None
+                }
+                Ok(None) => continue,
+                Ok(Some((_, found))) => Some(found),
             };
-            let Some((_, found)) = found else { continue };
             // The record has the whole key, where a long one was cut in the directory's name.
-            let told = found.record.as_ref().and_then(|record| LockKey::new(&record.body.key).ok());
+            let record = found.as_ref().and_then(|found| found.record.as_ref());
+            let told = record.and_then(|record| LockKey::new(&record.body.key).ok());
             let Some(key) = told.or_else(|| name::key_of(name, name::FOLDS_CASE)) else { continue };
             if key.as_str().starts_with(prefix) {
-                records.push(found.describe(&key, &slot));
+                records.push(match found {
+                    Some(found) => found.describe(&key, &slot),
+                    None => LockRecord::unknown(key).with_location(slot.directory().display().to_string()),
+                });
             }
         }
         records.sort_by(|a, b| a.key().cmp(b.key()));
