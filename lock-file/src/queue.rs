@@ -82,7 +82,7 @@ pub(crate) fn ahead(slot: &Slot, mine: Option<&Ticket>, nearest: bool) -> io::Re
         names.reverse();
     }
     for name in names {
-        let owner = name.split_once('.').and_then(|(_, owner)| owner.parse().ok());
+        let owner = owner_of(&name);
         let path = queue.join(name);
         if is_live(&path, owner)? {
             return Ok(Some(Ahead { path, owner, waiters }));
@@ -100,6 +100,15 @@ pub(crate) fn before(slot: &Slot, mine: &Ticket) -> io::Result<Vec<String>> {
     let mut names = names(slot)?;
     names.retain(|name| *name < mine.name);
     Ok(names)
+}
+
+/// Whether the ticket of this name is a live waiter's; a dead one's is removed.
+pub(crate) fn lives(slot: &Slot, name: &str) -> io::Result<bool> {
+    is_live(&slot.queue().join(name), owner_of(name))
+}
+
+fn owner_of(name: &str) -> Option<OwnerId> {
+    name.split_once('.').and_then(|(_, owner)| owner.parse().ok())
 }
 
 fn names(slot: &Slot) -> io::Result<Vec<String>> {

@@ -78,19 +78,19 @@ impl Shared {
                 placed = true;
                 self.take_a_place(&slot, request, &ear, &mut queue_watch).map_err(fail)?;
             }
+            move_up(&slot, &ear, queue_watch.as_ref()).map_err(fail)?;
             let longest = longest_sleep(&watch, ear.ahead());
             // Those behind leave it to the front to see that a deadline has passed.
             let pause = if ear.ahead() < FRONT { pause.min(longest) } else { longest };
             let pause = pause.min(quick.next().copied().unwrap_or(longest)).max(TICK);
             tokio::select! {
                 news = ear.news() => quick = if news == News::Closed { AFTER_CLOSE.iter() } else { [].iter() },
-                () = time::sleep(pause) => {}
+                () = time::sleep(pause) => if !os::WATCH_TELLS_OF_DEATH { ear.doubt() },
             }
         }
     }
 
-    /// Finds out how many wait before this one, and if they are many, listens to them instead of
-    /// the lock.
+    /// Finds out who waits before this one, and if they are many, listens to them instead of the lock.
     fn take_a_place(
         &self,
         slot: &Slot,
@@ -162,6 +162,30 @@ impl Shared {
         })?;
         Ok(ahead.is_some())
     }
+}
+
+/// Finds those before this waiter who live, as many as keep it from the front. The dead must not:
+/// nobody tells of their leaving. Each is opened once, which is an event to all who watch the queue;
+/// later looks at names are none.
+fn move_up(slot: &Slot, ear: &Ear, queue_watch: Option<&Watch>) -> io::Result<()> {
+    if queue_watch.is_some_and(|watch| !watch.works()) {
+        // The queue was deleted: nobody would tell of those who leave.
+        ear.stand_behind(Vec::new());
+        return Ok(());
+    }
+    if ear.ahead() >= FRONT {
+        for name in ear.near() {
+            if !os::exists(&slot.queue().join(&name))? {
+                ear.gone(&name);
+            }
+        }
+    }
+    while let Some(name) = ear.next_ahead() {
+        if !queue::lives(slot, &name)? {
+            ear.gone(&name);
+        }
+    }
+    Ok(())
 }
 
 /// The bounded fallback: a lost event costs no more than this.

@@ -230,7 +230,10 @@ impl Place {
     }
 
     fn wake_all(&self) {
-        self.ears.iter().for_each(|ear| ear.wake(News::Closed));
+        for ear in &self.ears {
+            ear.doubt();
+            ear.wake(News::Closed);
+        }
     }
 }
 
