@@ -26,7 +26,7 @@ impl Host {
         Self {
             boot: os::boot_id(),
             time_ns: os::time_namespace(),
-            started: os::process_started(),
+            started: os::process_started(std::process::id()),
             #[cfg(test)]
             hand: tests::Hand::default(),
         }
