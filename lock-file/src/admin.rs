@@ -32,7 +32,7 @@ impl LockAdmin for FileBackend {
             .shared
             .held(&slot)
             .map_err(|error| from_io(Operation::Inspect, "looking at", slot.directory(), error).with_key(key))?;
-        Ok(found.map(|(_, found)| found.describe(key, &slot)))
+        Ok(found.map(|(_, found)| found.describe(&self.shared.host, key, &slot)))
     }
 
     async fn list(&self, prefix: &str) -> Result<Vec<LockRecord>, BackendError> {
@@ -93,7 +93,7 @@ impl Shared {
             let Some(key) = told.or_else(|| name::key_of(name, name::FOLDS_CASE)) else { continue };
             if key.as_str().starts_with(prefix) {
                 records.push(match found {
-                    Some(found) => found.describe(&key, &slot),
+                    Some(found) => found.describe(&self.host, &key, &slot),
                     None => LockRecord::unknown(key).with_location(slot.directory().display().to_string()),
                 });
             }
@@ -113,7 +113,7 @@ impl Shared {
         if_token: Option<FencingToken>,
     ) -> io::Result<Option<BreakOutcome>> {
         let Some((current, found)) = self.held(slot)? else { return Ok(Some(BreakOutcome::Free)) };
-        let record = found.describe(key, slot);
+        let record = found.describe(&self.host, key, slot);
         if if_token.is_some() && record.token() != if_token {
             return Ok(Some(BreakOutcome::TokenDiffers(record)));
         }
@@ -151,7 +151,7 @@ impl Shared {
             token: found.token,
             ttl_ms: NOBODYS,
             pid: holder.pid(),
-            started: self.host.started,
+            started: self.host.started_of(holder.pid()),
             host: holder.host().to_owned(),
             program: holder.program().to_owned(),
             label: None,

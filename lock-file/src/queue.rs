@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use lock_core::{Contention, LockKey, LockRecord, OwnerId};
 
+use crate::host::Host;
 use crate::os::{self, OwnFile};
 use crate::record::Record;
 use crate::slot::Slot;
@@ -146,10 +147,10 @@ impl Ahead {
     }
 
     /// What those are told who must let it go first.
-    pub(crate) fn contention(&self, key: &LockKey, grace_left: Duration) -> Contention {
+    pub(crate) fn contention(&self, host: &Host, key: &LockKey, grace_left: Duration) -> Contention {
         let said = std::fs::read(&self.path).ok().and_then(|bytes| Record::parse(&bytes));
         let record = match said {
-            Some(record) => record.body.describe(key.clone(), Some(grace_left)),
+            Some(record) => record.body.describe(host, key.clone(), Some(grace_left)),
             None => LockRecord::unknown(key.clone()).with_expires_in(grace_left),
         };
         Contention::new(record).with_waiters(self.waiters)
