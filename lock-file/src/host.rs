@@ -17,7 +17,7 @@ pub(crate) struct Host {
     /// When this process started, in the ticks of /proc.
     pub(crate) started: Option<u64>,
     /// Which process that is: a child forked later is another one.
-    pid: u32,
+    pub(crate) pid: u32,
     #[cfg(test)]
     pub(crate) hand: tests::Hand,
 }
