@@ -143,7 +143,7 @@ impl Shared {
         let Assessment { token, verdict, .. } = {
             let found = look::assess(&self.host, &slot.generation(current.number), &current.file)?;
             if let Verdict::Held(_) = found.verdict {
-                return Ok(Err(Contention::new(found.describe(request.key(), slot))));
+                return Ok(Err(Contention::new(found.describe(&self.host, request.key(), slot))));
             }
             found
         };
@@ -159,7 +159,7 @@ impl Shared {
                 _ => None,
             };
             if let Some(ahead) = queue::ahead(slot, ticket, false)? {
-                return Ok(Err(ahead.contention(request.key(), left)));
+                return Ok(Err(ahead.contention(&self.host, request.key(), left)));
             }
         }
         Ok(Ok(Base { current: Some(current), token, takeover }))
@@ -213,7 +213,7 @@ impl Shared {
             token,
             ttl_ms: ttl.as_millis(),
             pid: holder.pid(),
-            started: self.host.started,
+            started: self.host.started_of(holder.pid()),
             host: holder.host().to_owned(),
             program: holder.program().to_owned(),
             label: holder.label().map(str::to_owned),

@@ -4,7 +4,7 @@ use std::io;
 
 use async_trait::async_trait;
 use lock_core::{
-    BackendError, BreakOutcome, ErrorKind, FencingToken, Finding, LockAdmin, LockKey, LockRecord, Operation,
+    BackendError, BreakOutcome, ErrorKind, FencingToken, Finding, LockAdmin, LockKey, LockRecord, Operation, OwnerId,
 };
 
 use crate::acquire::{Published, discard};
@@ -12,12 +12,17 @@ use crate::backend::FileBackend;
 use crate::error::{At, from_io};
 use crate::look::{self, Assessment, Current, Verdict};
 use crate::name;
-use crate::record::{Body, State, timestamp};
+use crate::record::{Body, Header, State, timestamp};
 use crate::shared::Shared;
 use crate::slot::Slot;
 
 /// How often a lock whose holder changes is looked at again before it is broken.
 const ROUNDS: u32 = 100;
+/// How long a break may take: a process that is stopped in the middle of one is not waited for
+/// longer. One that dies there is noticed at once.
+const BREAK_NS: u64 = 5_000_000_000;
+/// The TTL in the record of a break. No owner's is as short.
+const NOBODYS: u64 = 0;
 
 #[async_trait]
 impl LockAdmin for FileBackend {
@@ -27,7 +32,7 @@ impl LockAdmin for FileBackend {
             .shared
             .held(&slot)
             .map_err(|error| from_io(Operation::Inspect, "looking at", slot.directory(), error).with_key(key))?;
-        Ok(found.map(|(_, found)| found.describe(key, &slot)))
+        Ok(found.map(|(_, found)| found.describe(&self.shared.host, key, &slot)))
     }
 
     async fn list(&self, prefix: &str) -> Result<Vec<LockRecord>, BackendError> {
@@ -55,11 +60,12 @@ impl LockAdmin for FileBackend {
 }
 
 impl Shared {
-    /// The current generation, if it is held.
+    /// The current generation, if somebody holds it.
     fn held(&self, slot: &Slot) -> io::Result<Option<(Current, Assessment)>> {
         let Some(current) = look::current(slot)? else { return Ok(None) };
         let found = look::assess(&self.host, &slot.generation(current.number), &current.file)?;
-        Ok(matches!(found.verdict, Verdict::Held(_)).then_some((current, found)))
+        let being_broken = found.record.as_ref().is_some_and(|record| record.body.ttl_ms == NOBODYS);
+        Ok((matches!(found.verdict, Verdict::Held(_)) && !being_broken).then_some((current, found)))
     }
 
     fn list(&self, prefix: &str) -> Result<Vec<LockRecord>, BackendError> {
@@ -73,21 +79,33 @@ impl Shared {
             let slot = Slot::at(entry.path());
             let found = match self.held(&slot) {
                 Err(error) if error.kind() == io::ErrorKind::NotADirectory => continue,
-                answer => answer.at(Operation::List, "looking at", slot.directory())?,
+                Err(error) => {
+                    // One odd entry must not hide the others.
+                    tracing::warn!(%error, lock = %slot.directory().display(), "who holds this lock can't be told");
+                    None
+                }
+                Ok(None) => continue,
+                Ok(Some((_, found))) => Some(found),
             };
-            let Some((_, found)) = found else { continue };
             // The record has the whole key, where a long one was cut in the directory's name.
-            let told = found.record.as_ref().and_then(|record| LockKey::new(&record.body.key).ok());
+            let record = found.as_ref().and_then(|found| found.record.as_ref());
+            let told = record.and_then(|record| LockKey::new(&record.body.key).ok());
             let Some(key) = told.or_else(|| name::key_of(name, name::FOLDS_CASE)) else { continue };
             if key.as_str().starts_with(prefix) {
-                records.push(found.describe(&key, &slot));
+                records.push(match found {
+                    Some(found) => found.describe(&self.host, &key, &slot),
+                    None => LockRecord::unknown(key).with_location(slot.directory().display().to_string()),
+                });
             }
         }
         records.sort_by(|a, b| a.key().cmp(b.key()));
         Ok(records)
     }
 
-    /// Publishes a released successor; `None`: the holder changed meanwhile.
+    /// Publishes a successor that is nobody's, then frees it; `None`: the holder changed meanwhile.
+    ///
+    /// Nobody may succeed it before the look in `publish`, or its number would seem used before:
+    /// so until then it says that it is held, and has our kernel lock.
     fn break_once(
         &self,
         slot: &Slot,
@@ -95,34 +113,45 @@ impl Shared {
         if_token: Option<FencingToken>,
     ) -> io::Result<Option<BreakOutcome>> {
         let Some((current, found)) = self.held(slot)? else { return Ok(Some(BreakOutcome::Free)) };
-        let record = found.describe(key, slot);
+        let record = found.describe(&self.host, key, slot);
         if if_token.is_some() && record.token() != if_token {
             return Ok(Some(BreakOutcome::TokenDiffers(record)));
         }
         self.seam.pause(crate::seam::Point::BeforePublish);
-        let (bytes, _) = self.broken(key, &found).encode(State::Released(self.host.now()))?;
-        let (file, from) = self.temporary(None)?;
+        let nobody = OwnerId::mint();
+        let over = self.host.now().saturating_add(BREAK_NS);
+        let (bytes, header) = self.broken(key, nobody, &found).encode(State::Held(over))?;
+        let (file, from) = self.temporary(Some(nobody))?;
         let published = file
             .write(&bytes)
             .and_then(|()| self.publish(slot, current.number + 1, &from, &file, Some(&current)))
             .inspect_err(|_| discard(&from))?;
         if published == Published::First {
+            let freed = Header { state: State::Released(self.host.now()), ..header };
+            if let Err(error) = file.write(&freed.line()) {
+                // Dropping the file lets go of the kernel lock, and that alone frees the lock.
+                tracing::debug!(%error, lock = %slot.directory().display(), "broken by the kernel lock alone");
+            }
             return Ok(Some(BreakOutcome::Broken(record)));
         }
         discard(&from);
+        if published == Published::Late && self.host.now() >= over {
+            // Ours may have been the one that was succeeded: a second try could hit an innocent one.
+            return Err(io::Error::new(io::ErrorKind::TimedOut, "stopped in the middle; see who holds it now"));
+        }
         Ok(None)
     }
 
     /// What follows a broken generation: nobody's, with the last token, so that later ones are greater.
-    fn broken(&self, key: &LockKey, found: &Assessment) -> Body {
+    fn broken(&self, key: &LockKey, nobody: OwnerId, found: &Assessment) -> Body {
         let holder = lock_core::HolderInfo::this_process();
         Body {
             key: key.as_str().to_owned(),
-            owner: None,
+            owner: Some(nobody.to_string()),
             token: found.token,
-            ttl_ms: 0,
+            ttl_ms: NOBODYS,
             pid: holder.pid(),
-            started: self.host.started,
+            started: self.host.started_of(holder.pid()),
             host: holder.host().to_owned(),
             program: holder.program().to_owned(),
             label: None,

@@ -1,9 +1,10 @@
 //! What one waiter listens for, so that of many who wait only those wake whose turn may have come.
 //!
 //! The first in the queue and the next hear what happens to the lock; the next, because the first
-//! may be stopped. Those behind hear only of the tickets before theirs, until few are left.
+//! may be stopped. Those behind hear only of the nearest live tickets before theirs. When one of
+//! these leaves, another takes its place, until there are too few.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -22,8 +23,19 @@ const CLOSED: u8 = 2;
 pub(crate) struct Ear {
     heard: AtomicU8,
     wake: Notify,
-    /// The names of the tickets before this waiter's, as far as they matter.
-    ahead: Mutex<HashSet<String>>,
+    line: Mutex<Line>,
+}
+
+/// The tickets before this waiter's.
+#[derive(Debug, Default)]
+struct Line {
+    /// The nearest, found alive: at most [`FRONT`].
+    near: BTreeSet<String>,
+    /// Those before them, of which nobody knows whether they live.
+    rest: BTreeSet<String>,
+    /// Those that left before the line was known, so that none stays in it that left unnoticed.
+    left: HashSet<String>,
+    known: bool,
 }
 
 /// What became of the lock.
@@ -35,14 +47,48 @@ pub(crate) enum News {
 }
 
 impl Ear {
-    /// From now on the waiter stands behind these tickets.
+    /// From now on the waiter stands behind these tickets, but for those that left meanwhile.
     pub(crate) fn stand_behind(&self, ahead: Vec<String>) {
-        *lock(&self.ahead) = ahead.into_iter().collect();
+        let mut line = lock(&self.line);
+        let left = std::mem::take(&mut line.left);
+        line.rest = ahead.into_iter().filter(|name| !left.contains(name)).collect();
+        line.near.clear();
+        line.known = true;
     }
 
-    /// How many tickets are known to be before this waiter's.
+    /// The next ticket, nearest first, that counts as alive from now on; the caller finds out, and
+    /// says so if it is [`gone`](Self::gone). `None`: there are enough, or too few.
+    pub(crate) fn next_ahead(&self) -> Option<String> {
+        let mut line = lock(&self.line);
+        if line.near.len() >= FRONT || line.near.len() + line.rest.len() < FRONT {
+            return None;
+        }
+        // Before it is looked at, so that its leaving is heard from before the look.
+        let name = line.rest.pop_last()?;
+        line.near.insert(name.clone());
+        Some(name)
+    }
+
+    /// This ticket doesn't count, as the waiter found out for itself.
+    pub(crate) fn gone(&self, name: &str) {
+        lock(&self.line).near.remove(name);
+    }
+
+    /// The nearest must be looked at anew: a departure may not have been told.
+    pub(crate) fn doubt(&self) {
+        let mut line = lock(&self.line);
+        let near = std::mem::take(&mut line.near);
+        line.rest.extend(near);
+    }
+
+    /// The tickets that keep this waiter from listening to the lock.
+    pub(crate) fn near(&self) -> Vec<String> {
+        lock(&self.line).near.iter().cloned().collect()
+    }
+
+    /// How many live tickets are known to be before this waiter's, up to [`FRONT`].
     pub(crate) fn ahead(&self) -> usize {
-        lock(&self.ahead).len()
+        lock(&self.line).near.len()
     }
 
     /// Something happened to the lock.
@@ -54,9 +100,14 @@ impl Ear {
 
     /// A ticket left the queue: granted, withdrawn, or its process died.
     pub(crate) fn ticket_left(&self, name: &str) {
-        let mut ahead = lock(&self.ahead);
-        if ahead.remove(name) && ahead.len() < FRONT {
-            drop(ahead);
+        let mut line = lock(&self.line);
+        if !line.known {
+            line.left.insert(name.to_owned());
+            return;
+        }
+        line.rest.remove(name);
+        if line.near.remove(name) && line.near.len() < FRONT {
+            drop(line);
             self.wake(News::Changed);
         }
     }
@@ -92,20 +143,58 @@ impl Ear {
 mod tests {
     use super::*;
 
+    fn heard(ear: &Ear) -> u8 {
+        ear.heard.swap(0, Ordering::AcqRel)
+    }
+
+    fn behind(names: &[&str]) -> Ear {
+        let ear = Ear::default();
+        ear.stand_behind(names.iter().map(|name| (*name).to_owned()).collect());
+        while ear.next_ahead().is_some() {}
+        ear
+    }
+
     #[test]
     fn the_front_hears_the_lock_and_those_behind_hear_tickets() {
-        let ear = Ear::default();
-        let heard = || ear.heard.swap(0, Ordering::AcqRel);
-        ear.stand_behind(vec!["1".into(), "2".into(), "3".into()]);
+        let ear = behind(&["1", "2", "3"]);
+        assert_eq!(ear.near(), ["2", "3"], "the nearest");
         ear.lock_changed(News::Changed);
-        assert_eq!(heard(), 0);
         ear.ticket_left("4");
+        ear.ticket_left("1");
+        assert_eq!((heard(&ear), ear.ahead()), (0, 2), "still one too many");
         ear.ticket_left("2");
-        assert_eq!((heard(), ear.ahead()), (0, 2), "still one too many");
-        ear.ticket_left("1");
-        ear.ticket_left("1");
-        assert_eq!((heard(), ear.ahead()), (CHANGED, 1), "at the front: it looks for itself");
+        ear.ticket_left("2");
+        assert_eq!((heard(&ear), ear.ahead()), (CHANGED, 1), "at the front: it looks for itself");
+        assert_eq!(ear.next_ahead(), None);
         ear.lock_changed(News::Closed);
-        assert_eq!(heard(), CHANGED | CLOSED);
+        assert_eq!(heard(&ear), CHANGED | CLOSED);
+    }
+
+    #[test]
+    fn one_who_left_is_replaced_and_the_dead_do_not_count() {
+        let ear = behind(&["1", "2", "3", "4"]);
+        ear.ticket_left("3");
+        assert_eq!(heard(&ear), CHANGED);
+        assert_eq!(ear.next_ahead().as_deref(), Some("2"));
+        ear.gone("2");
+        assert_eq!(ear.next_ahead().as_deref(), Some("1"));
+        assert_eq!(ear.next_ahead(), None, "enough");
+        ear.gone("1");
+        assert_eq!((ear.ahead(), ear.next_ahead()), (1, None), "at the front");
+    }
+
+    #[test]
+    fn who_leaves_before_the_line_is_known_is_not_in_it() {
+        let ear = Ear::default();
+        ear.ticket_left("1");
+        ear.stand_behind(vec!["1".into(), "2".into()]);
+        assert_eq!((ear.next_ahead(), ear.ahead()), (None, 0));
+    }
+
+    #[test]
+    fn in_doubt_the_nearest_are_looked_at_anew() {
+        let ear = behind(&["1", "2", "3"]);
+        ear.doubt();
+        assert_eq!(ear.next_ahead().as_deref(), Some("3"));
     }
 }

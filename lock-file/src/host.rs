@@ -16,6 +16,8 @@ pub(crate) struct Host {
     pub(crate) time_ns: Option<String>,
     /// When this process started, in the ticks of /proc.
     pub(crate) started: Option<u64>,
+    /// Which process that is: a child forked later is another one.
+    pub(crate) pid: u32,
     #[cfg(test)]
     pub(crate) hand: tests::Hand,
 }
@@ -26,7 +28,8 @@ impl Host {
         Self {
             boot: os::boot_id(),
             time_ns: os::time_namespace(),
-            started: os::process_started(),
+            started: os::process_started(std::process::id()),
+            pid: std::process::id(),
             #[cfg(test)]
             hand: tests::Hand::default(),
         }
@@ -66,6 +69,20 @@ impl Host {
         let same_boot = self.boot == body.boot;
         let same_namespace = self.time_ns == body.time_ns;
         same_boot && same_namespace
+    }
+
+    /// When the process with this id was started, if it is the one that opened the backend.
+    pub(crate) fn started_of(&self, pid: u32) -> Option<u64> {
+        self.started.filter(|_| pid == self.pid)
+    }
+
+    /// Whether the process id in a record is by now another process's here. The holder is gone
+    /// then, and a child of its may have the kernel lock; or it is in a container, which numbers
+    /// its processes anew. Only people are told, so nothing depends on it.
+    pub(crate) fn names_a_stranger(&self, body: &Body) -> bool {
+        self.boot.is_some()
+            && self.boot == body.boot
+            && body.started.is_some_and(|then| os::process_started(body.pid).is_some_and(|now| now != then))
     }
 }
 

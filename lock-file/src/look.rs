@@ -124,14 +124,14 @@ fn read(file: &File) -> io::Result<(Option<Record>, Vec<u8>)> {
 
 impl Assessment {
     /// What people are told of whoever holds it.
-    pub(crate) fn describe(&self, key: &LockKey, slot: &Slot) -> LockRecord {
+    pub(crate) fn describe(&self, host: &Host, key: &LockKey, slot: &Slot) -> LockRecord {
         let left = match self.verdict {
             Verdict::Held(left) => left,
             Verdict::Takeover(_) => Some(Duration::ZERO),
             Verdict::Released(_) => None,
         };
         let record = match &self.record {
-            Some(record) => record.body.describe(key.clone(), left),
+            Some(record) => record.body.describe(host, key.clone(), left),
             None => LockRecord::unknown(key.clone()),
         };
         record.with_location(slot.directory().display().to_string())

@@ -19,6 +19,17 @@ pub(crate) enum Mine {
     Gone,
 }
 
+impl Mine {
+    /// It is the parent's, from which this process was forked: not to be touched.
+    fn is_inherited(&self) -> bool {
+        match self {
+            Self::Waiting(ticket) => !ticket.file.is_ours(),
+            Self::Held(held) => !held.file.is_ours(),
+            Self::Nothing | Self::Gone => false,
+        }
+    }
+}
+
 /// The owners of this process, each behind its own mutex: a slow disk under one lock doesn't
 /// hold up the others.
 #[derive(Debug, Default)]
@@ -32,6 +43,9 @@ impl Owners {
             let mut mine = lock(&entry);
             if matches!(*mine, Mine::Gone) {
                 continue;
+            }
+            if mine.is_inherited() {
+                *mine = Mine::Nothing;
             }
             let answer = f(&mut mine);
             if matches!(*mine, Mine::Nothing) {

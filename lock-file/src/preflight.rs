@@ -118,7 +118,8 @@ fn room(shared: &Shared) -> Finding {
             Severity::Warning,
             CHECK,
             format!("room is left for {bytes} bytes and {files} files"),
-            "on a full disk locks held can be renewed and released, but none can be acquired anew",
+            "on a full disk no lock can be acquired anew; those held can be renewed and released, unless the file \
+             system copies on write (btrfs, ZFS)",
             format!("make room: look with `df -h {shown}` and `df -i {shown}`"),
         );
     }
@@ -127,9 +128,15 @@ fn room(shared: &Shared) -> Finding {
 
 #[cfg(unix)]
 fn descriptors() -> Finding {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    enough_descriptors(limit.unwrap_or(u64::MAX))
+}
+
+#[cfg(unix)]
+fn enough_descriptors(limit: u64) -> Finding {
     const CHECK: &str = "open-files";
-    const MIN_DESCRIPTORS: u64 = 4096;
-    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX);
+    /// Below what systems give by default (1024, on macOS 256): 64 released records alone stay open.
+    const MIN_DESCRIPTORS: u64 = 256;
     if limit < MIN_DESCRIPTORS {
         return Finding::new(
             Severity::Warning,
@@ -182,4 +189,16 @@ fn failed(check: &'static str, shared: &Shared, error: &io::Error) -> Finding {
         "no lock can be acquired there",
         format!("look with `ls -la {shown}` and `df -h {shown}`, or choose another directory"),
     )
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_usual_limits_of_open_files_are_no_cause_for_a_warning() {
+        for (limit, severity) in [(255, Severity::Warning), (256, Severity::Good), (1024, Severity::Good)] {
+            assert_eq!(enough_descriptors(limit).severity(), severity, "{limit}");
+        }
+    }
 }

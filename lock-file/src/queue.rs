@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use lock_core::{Contention, LockKey, LockRecord, OwnerId};
 
+use crate::host::Host;
 use crate::os::{self, OwnFile};
 use crate::record::Record;
 use crate::slot::Slot;
@@ -82,7 +83,7 @@ pub(crate) fn ahead(slot: &Slot, mine: Option<&Ticket>, nearest: bool) -> io::Re
         names.reverse();
     }
     for name in names {
-        let owner = name.split_once('.').and_then(|(_, owner)| owner.parse().ok());
+        let owner = owner_of(&name);
         let path = queue.join(name);
         if is_live(&path, owner)? {
             return Ok(Some(Ahead { path, owner, waiters }));
@@ -100,6 +101,15 @@ pub(crate) fn before(slot: &Slot, mine: &Ticket) -> io::Result<Vec<String>> {
     let mut names = names(slot)?;
     names.retain(|name| *name < mine.name);
     Ok(names)
+}
+
+/// Whether the ticket of this name is a live waiter's; a dead one's is removed.
+pub(crate) fn lives(slot: &Slot, name: &str) -> io::Result<bool> {
+    is_live(&slot.queue().join(name), owner_of(name))
+}
+
+fn owner_of(name: &str) -> Option<OwnerId> {
+    name.split_once('.').and_then(|(_, owner)| owner.parse().ok())
 }
 
 fn names(slot: &Slot) -> io::Result<Vec<String>> {
@@ -137,10 +147,10 @@ impl Ahead {
     }
 
     /// What those are told who must let it go first.
-    pub(crate) fn contention(&self, key: &LockKey, grace_left: Duration) -> Contention {
+    pub(crate) fn contention(&self, host: &Host, key: &LockKey, grace_left: Duration) -> Contention {
         let said = std::fs::read(&self.path).ok().and_then(|bytes| Record::parse(&bytes));
         let record = match said {
-            Some(record) => record.body.describe(key.clone(), Some(grace_left)),
+            Some(record) => record.body.describe(host, key.clone(), Some(grace_left)),
             None => LockRecord::unknown(key.clone()).with_expires_in(grace_left),
         };
         Contention::new(record).with_waiters(self.waiters)

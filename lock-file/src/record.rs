@@ -6,13 +6,16 @@
 //! ```
 //! version, state, time (deadline, or when it was released), length and checksum of the body,
 //! checksum of what stands before. Renewing and releasing rewrite the first line, in place, by
-//! one write; so neither needs space on the disk.
+//! one write; so neither needs space on the disk, except where the file system copies on write
+//! (btrfs, ZFS).
 
 use std::io::{self, Write};
 use std::time::{Duration, SystemTime};
 
 use lock_core::{FencingToken, LockKey, LockRecord, OwnerId, Ttl};
 use serde::{Deserialize, Serialize};
+
+use crate::host::Host;
 
 /// Bytes of the first line, its end included.
 pub(crate) const HEADER_LEN: usize = 65;
@@ -121,8 +124,8 @@ impl Body {
         self.owner.as_ref()?.parse().ok()
     }
 
-    /// What people are told of the holder.
-    pub(crate) fn describe(&self, key: LockKey, expires_in: Option<Duration>) -> LockRecord {
+    /// What people are told of the holder: never the process id of a stranger, whom they might kill.
+    pub(crate) fn describe(&self, host: &Host, key: LockKey, expires_in: Option<Duration>) -> LockRecord {
         let record = LockRecord::unknown(key);
         let token = FencingToken::new(self.token);
         let record = match self.owner() {
@@ -131,7 +134,7 @@ impl Body {
         };
         let record = record.with_description(
             Some(self.host.clone()),
-            Some(self.pid),
+            Some(self.pid).filter(|_| !host.names_a_stranger(self)),
             Some(self.program.clone()),
             self.label.clone(),
         );

@@ -36,6 +36,19 @@ struct Kept {
     file: File,
 }
 
+/// The looks that are due soon.
+#[derive(Debug, Default)]
+struct Probes(std::slice::Iter<'static, Duration>);
+
+impl Probes {
+    /// Other news leave those be that a closing made due: the kernel lock may not be free yet.
+    fn heard(&mut self, news: News) {
+        if news == News::Closed {
+            self.0 = AFTER_CLOSE.iter();
+        }
+    }
+}
+
 /// What a look came to.
 enum Glance {
     /// `try_acquire` is worth while.
@@ -64,7 +77,7 @@ impl Shared {
             return Ok(());
         }
         let (mut kept, mut ahead) = (None, None);
-        let mut quick = [].iter();
+        let mut quick = Probes::default();
         let mut placed = false;
         loop {
             ear.seen();
@@ -78,19 +91,19 @@ impl Shared {
                 placed = true;
                 self.take_a_place(&slot, request, &ear, &mut queue_watch).map_err(fail)?;
             }
+            move_up(&slot, &ear, queue_watch.as_ref()).map_err(fail)?;
             let longest = longest_sleep(&watch, ear.ahead());
             // Those behind leave it to the front to see that a deadline has passed.
             let pause = if ear.ahead() < FRONT { pause.min(longest) } else { longest };
-            let pause = pause.min(quick.next().copied().unwrap_or(longest)).max(TICK);
+            let pause = pause.min(quick.0.next().copied().unwrap_or(longest)).max(TICK);
             tokio::select! {
-                news = ear.news() => quick = if news == News::Closed { AFTER_CLOSE.iter() } else { [].iter() },
-                () = time::sleep(pause) => {}
+                news = ear.news() => quick.heard(news),
+                () = time::sleep(pause) => if !os::WATCH_TELLS_OF_DEATH { ear.doubt() },
             }
         }
     }
 
-    /// Finds out how many wait before this one, and if they are many, listens to them instead of
-    /// the lock.
+    /// Finds out who waits before this one, and if they are many, listens to them instead of the lock.
     fn take_a_place(
         &self,
         slot: &Slot,
@@ -164,6 +177,30 @@ impl Shared {
     }
 }
 
+/// Finds those before this waiter who live, as many as keep it from the front. The dead must not:
+/// nobody tells of their leaving. Each is opened once, which is an event to all who watch the queue;
+/// later looks at names are none.
+fn move_up(slot: &Slot, ear: &Ear, queue_watch: Option<&Watch>) -> io::Result<()> {
+    if queue_watch.is_some_and(|watch| !watch.works()) {
+        // The queue was deleted: nobody would tell of those who leave.
+        ear.stand_behind(Vec::new());
+        return Ok(());
+    }
+    if ear.ahead() >= FRONT {
+        for name in ear.near() {
+            if !os::exists(&slot.queue().join(&name))? {
+                ear.gone(&name);
+            }
+        }
+    }
+    while let Some(name) = ear.next_ahead() {
+        if !queue::lives(slot, &name)? {
+            ear.gone(&name);
+        }
+    }
+    Ok(())
+}
+
 /// The bounded fallback: a lost event costs no more than this.
 fn longest_sleep(watch: &Watch, ahead: usize) -> Duration {
     match () {
@@ -171,5 +208,23 @@ fn longest_sleep(watch: &Watch, ahead: usize) -> Duration {
         // The front sees to crashes.
         () if os::WATCH_TELLS_OF_DEATH || ahead >= FRONT => TOLD,
         () => UNTOLD,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn other_news_do_not_cut_short_the_looks_after_a_closing() {
+        let mut probes = Probes::default();
+        probes.heard(News::Changed);
+        assert_eq!(probes.0.len(), 0);
+        probes.heard(News::Closed);
+        probes.0.next();
+        probes.heard(News::Changed);
+        assert_eq!(probes.0.len(), AFTER_CLOSE.len() - 1);
+        probes.heard(News::Closed);
+        assert_eq!(probes.0.len(), AFTER_CLOSE.len());
     }
 }

@@ -31,6 +31,8 @@ pub(crate) struct Watches {
     watcher: Mutex<Source>,
     any_idle: Arc<AtomicBool>,
     warned: AtomicBool,
+    #[cfg(test)]
+    between: tests::Between,
 }
 
 /// The system's watcher.
@@ -51,6 +53,8 @@ struct Place {
     idle_since: Instant,
     /// The kernel watches it. Not so when that failed, or the directory was deleted.
     watched: bool,
+    /// How often the kernel's watch ended by itself.
+    losses: u64,
 }
 
 /// One waiter's part in a watch.
@@ -65,20 +69,26 @@ pub(crate) struct Watch {
 impl Watches {
     /// Begins to watch `directory`. Changes from now on are told to `ear`.
     pub(crate) fn watch(&self, directory: &Path, ear: &Arc<Ear>) -> Watch {
-        let watched = {
+        let unwatched = {
             let mut places = lock(&self.places);
             let place = places.entry(directory.to_owned()).or_insert_with(|| Place {
                 ears: Vec::new(),
                 idle_since: Instant::now(),
                 watched: false,
+                losses: 0,
             });
             place.ears.push(ear.clone());
-            place.watched
+            (!place.watched).then_some(place.losses)
         };
-        if !watched {
-            let watched = self.add(directory);
-            if let Some(place) = lock(&self.places).get_mut(directory) {
-                place.watched = watched;
+        if let Some(losses) = unwatched {
+            let added = self.add(directory);
+            #[cfg(test)]
+            self.pause();
+            // Not if it was deleted meanwhile, as the watcher's thread may have said already.
+            if let Some(place) = lock(&self.places).get_mut(directory)
+                && place.losses == losses
+            {
+                place.watched = added;
             }
         }
         Watch {
@@ -122,6 +132,8 @@ impl Watches {
         if !self.any_idle.load(Ordering::Relaxed) {
             return;
         }
+        // First: who begins to watch such a directory meanwhile, waits, and its watch is not dropped.
+        let mut source = lock(&self.watcher);
         let mut over = Vec::new();
         {
             let mut places = lock(&self.places);
@@ -130,17 +142,27 @@ impl Watches {
                 let keep = !place.ears.is_empty() || (idle <= MAX_IDLE && place.idle_since.elapsed() < LINGER);
                 if !keep {
                     idle -= 1;
-                    over.push((directory.clone(), place.watched));
+                    over.push(directory.clone());
                 }
                 keep
             });
             self.any_idle.store(idle > 0, Ordering::Relaxed);
         }
-        if let Source::Watcher(watcher) = &mut *lock(&self.watcher) {
-            for (directory, _) in over.iter().filter(|(_, watched)| *watched) {
+        #[cfg(test)]
+        self.pause();
+        if let Source::Watcher(watcher) = &mut *source {
+            for directory in over {
                 // Fails when the directory is gone, and the watch with it.
-                let _ = watcher.unwatch(directory);
+                let _ = watcher.unwatch(&directory);
             }
+        }
+    }
+
+    #[cfg(test)]
+    fn pause(&self) {
+        let act = lock(&self.between.0).take();
+        if let Some(act) = act {
+            act();
         }
     }
 
@@ -195,6 +217,7 @@ fn tell(places: &Mutex<HashMap<PathBuf, Place>>, event: notify::Result<Event>) {
         if let Some(place) = places.get_mut(path) {
             // The directory itself was deleted or moved, and the kernel's watch with it.
             place.watched = false;
+            place.losses += 1;
             place.wake_all();
         } else if let Some(name) = path.file_name().and_then(OsStr::to_str)
             && let Some(place) = path.parent().and_then(|parent| places.get(parent))
@@ -230,40 +253,12 @@ impl Place {
     }
 
     fn wake_all(&self) {
-        self.ears.iter().for_each(|ear| ear.wake(News::Closed));
+        for ear in &self.ears {
+            ear.doubt();
+            ear.wake(News::Closed);
+        }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use notify::event::{CreateKind, DataChange, RemoveKind};
-
-    use super::*;
-
-    #[test]
-    fn what_waiters_do_themselves_wakes_nobody() {
-        for kind in [AccessKind::Open(AccessMode::Any), AccessKind::Close(AccessMode::Read), AccessKind::Read] {
-            assert!(is_what_waiters_do(EventKind::Access(kind)));
-        }
-        assert!(!is_what_waiters_do(EventKind::Access(AccessKind::Close(AccessMode::Write))), "a holder's death");
-    }
-
-    #[tokio::test]
-    async fn a_release_a_death_and_a_successor_wake_and_a_sweep_does_not() {
-        let name = format!("{:020}", 7);
-        for (kind, news) in [
-            (EventKind::Access(AccessKind::Close(AccessMode::Write)), Some(News::Closed)),
-            (EventKind::Modify(ModifyKind::Data(DataChange::Any)), Some(News::Changed)),
-            (EventKind::Modify(ModifyKind::Name(RenameMode::To)), Some(News::Changed)),
-            (EventKind::Create(CreateKind::File), Some(News::Changed)),
-            (EventKind::Remove(RemoveKind::File), None),
-            (EventKind::Modify(ModifyKind::Name(RenameMode::From)), None),
-        ] {
-            let ear = Arc::new(Ear::default());
-            let place = Place { ears: vec![ear.clone()], idle_since: Instant::now(), watched: true };
-            place.tell(&name, kind);
-            let heard = tokio::time::timeout(Duration::ZERO, ear.news()).await.ok();
-            assert_eq!(heard, news, "{kind:?}");
-        }
-    }
-}
+mod tests;

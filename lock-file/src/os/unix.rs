@@ -19,7 +19,11 @@ pub(crate) const WATCH_TELLS_OF_DEATH: bool = cfg!(target_os = "linux");
 
 /// A record that this process writes, and whose kernel lock it holds until this is dropped.
 #[derive(Debug)]
-pub(crate) struct OwnFile(File);
+pub(crate) struct OwnFile {
+    file: File,
+    /// Who created it. A forked child has the same opening of the file, but nothing that is its own.
+    pid: u32,
+}
 
 impl OwnFile {
     /// A new file at `path`, locked. `WouldBlock`: a probe was faster than our lock; try another.
@@ -28,7 +32,7 @@ impl OwnFile {
         let file =
             OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).custom_flags(flags).open(path)?;
         match file.try_lock() {
-            Ok(()) => Ok(Self(file)),
+            Ok(()) => Ok(Self { file, pid: std::process::id() }),
             Err(error) => {
                 std::fs::remove_file(path)?;
                 Err(error.into())
@@ -38,20 +42,35 @@ impl OwnFile {
 
     /// Writes at the file's beginning, by one call.
     pub(crate) fn write(&self, bytes: &[u8]) -> io::Result<()> {
-        self.0.write_all_at(bytes, 0)
+        self.file.write_all_at(bytes, 0)
     }
 
     /// The file, for reading.
     pub(crate) fn file(&self) -> &File {
-        &self.0
+        &self.file
+    }
+
+    /// Whether this process created it, and not one that it was forked from.
+    pub(crate) fn is_ours(&self) -> bool {
+        self.pid == std::process::id()
+    }
+
+    /// As if this process were a forked child of the one that created it.
+    #[cfg(test)]
+    pub(crate) fn fork_for_test(&mut self) {
+        self.pid += 1;
     }
 }
 
 impl Drop for OwnFile {
-    /// Unlocks by word: a child forked meanwhile may keep the descriptor, and with it the lock.
+    /// Unlocks by word: a child forked meanwhile may keep the descriptor, and with it the lock. In
+    /// that child the same word would free its parent's lock.
     fn drop(&mut self) {
+        if !self.is_ours() {
+            return;
+        }
         // Fails only if the descriptor is no file, and then there is no lock.
-        let _ = self.0.unlock();
+        let _ = self.file.unlock();
     }
 }
 
@@ -181,9 +200,9 @@ pub(crate) fn time_namespace() -> Option<String> {
     Some(std::fs::read_link("/proc/self/ns/time").ok()?.to_string_lossy().into_owned())
 }
 
-/// When this process was started, in ticks since the boot, where /proc tells it.
-pub(crate) fn process_started() -> Option<u64> {
-    let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
+/// When a process was started, in ticks since the boot, where /proc tells it.
+pub(crate) fn process_started(pid: u32) -> Option<u64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The second field, in parentheses, is the program's name and may contain anything.
     let (_, rest) = stat.rsplit_once(')')?;
     rest.split_ascii_whitespace().nth(19)?.parse().ok()

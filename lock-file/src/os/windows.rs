@@ -73,6 +73,12 @@ impl OwnFile {
     pub(crate) fn file(&self) -> &File {
         &self.file
     }
+
+    /// There are no forked children here.
+    #[expect(clippy::unused_self, reason = "where there are, the file knows its creator")]
+    pub(crate) fn is_ours(&self) -> bool {
+        true
+    }
 }
 
 impl Drop for OwnFile {
@@ -222,7 +228,7 @@ pub(crate) fn time_namespace() -> Option<String> {
 }
 
 /// Not told here.
-pub(crate) fn process_started() -> Option<u64> {
+pub(crate) fn process_started(_pid: u32) -> Option<u64> {
     None
 }
 

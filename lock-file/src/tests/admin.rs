@@ -4,6 +4,7 @@ use lock_core::{BreakOutcome, FencingToken, LockAdmin, Release, Renewal, Severit
 
 use super::{generations, granted, held, key, open, release, renewal, request, run};
 use crate::seam::Point;
+use crate::slot::Slot;
 
 #[tokio::test]
 async fn a_broken_holder_is_lost_and_the_next_token_is_higher() {
@@ -81,4 +82,77 @@ async fn preflight_finds_nothing_wrong_with_a_good_directory_and_leaves_nothing(
     }
     assert_eq!(std::fs::read_dir(dir.path().join(".tmp")).unwrap().count(), 0);
     assert!(generations(&backend, "k").is_empty());
+}
+
+#[tokio::test]
+async fn who_acquires_in_the_middle_of_a_break_must_wait_for_its_end() {
+    for by_token in [false, true] {
+        let dir = tempfile::tempdir().unwrap();
+        let (a, b, c) = (open(dir.path()), open(dir.path()), open(dir.path()));
+        let (mine, next) = (request("k"), request("k"));
+        let token = granted(&a, &mine).await.token();
+        let (c2, next2) = (c.clone(), next.clone());
+        b.shared.seam.once_at(Point::AfterPublish, move || {
+            drop(run(lock_core::LockBackend::try_acquire(&*c2, &next2)));
+            // Another break finds nobody who holds it.
+            assert_eq!(run(c2.break_lock(&key("k"), None)).unwrap(), BreakOutcome::Free);
+        });
+        let outcome = b.break_lock(&key("k"), by_token.then_some(token)).await.unwrap();
+        let BreakOutcome::Broken(record) = outcome else { panic!("{outcome:?}") };
+        assert_eq!(record.owner(), Some(mine.owner()), "and nobody else");
+        assert!(granted(&c, &next).await.token() > token);
+        assert_eq!(renewal(&a, &mine, token).await, Renewal::Lost);
+    }
+}
+
+#[tokio::test]
+async fn a_break_that_stops_half_way_harms_nobody() {
+    let dir = tempfile::tempdir().unwrap();
+    let (a, b, c) = (open(dir.path()), open(dir.path()), open(dir.path()));
+    let next = request("k");
+    granted(&a, &request("k")).await;
+    let (b2, c2, next2) = (b.clone(), c.clone(), next.clone());
+    b.shared.seam.once_at(Point::AfterPublish, move || {
+        for backend in [&b2, &c2] {
+            backend.shared.host.hand.move_lease_clock(std::time::Duration::from_secs(5));
+        }
+        run(granted(&c2, &next2));
+    });
+    assert!(b.break_lock(&key("k"), None).await.is_err(), "whether it broke the lock can't be told");
+    assert_eq!(held(&b, &request("k")).await.owner(), Some(next.owner()));
+}
+
+#[tokio::test]
+async fn one_odd_entry_does_not_hide_the_other_locks() {
+    let dir = tempfile::tempdir().unwrap();
+    let a = open(dir.path());
+    granted(&a, &request("good")).await;
+    for odd in ["odd", "unlike"] {
+        std::fs::create_dir(dir.path().join(odd)).unwrap();
+        let place = Slot::of(dir.path(), &key(odd)).generation(7);
+        std::os::unix::fs::symlink("/etc/passwd", place).unwrap();
+    }
+    let listed = a.list("").await.unwrap();
+    let told: Vec<_> = listed.iter().map(|record| (record.key().as_str(), record.owner().is_some())).collect();
+    assert_eq!(told, [("good", true), ("odd", false), ("unlike", false)]);
+    assert_eq!(a.list("o").await.unwrap().len(), 1);
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_stranger_who_has_the_holders_process_id_is_not_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut stranger = crate::host::Host::this();
+    // As a record looks whose process is gone: the one that has its number now began later.
+    stranger.started = stranger.started.map(|ticks| ticks - 1);
+    let (a, b) = (super::open_on(dir.path(), stranger), open(dir.path()));
+    granted(&a, &request("k")).await;
+    granted(&b, &request("mine")).await;
+    assert_eq!(b.inspect(&key("k")).await.unwrap().unwrap().pid(), None);
+    assert_eq!(held(&b, &request("k")).await.pid(), None);
+    assert_eq!(b.list("").await.unwrap().iter().filter(|record| record.pid().is_some()).count(), 1);
+    // Of another boot nothing can be said.
+    let other = crate::host::Host { boot: Some("another".to_owned()), ..crate::host::Host::this() };
+    let other = super::open_on(dir.path(), other);
+    assert_eq!(other.inspect(&key("k")).await.unwrap().unwrap().pid(), Some(std::process::id()));
 }

@@ -173,3 +173,65 @@ async fn probes_do_not_hide_each_other() {
     probe.try_lock_shared().unwrap();
     assert_eq!(granted(&b, &request("k")).await.takeover(), Takeover::Crashed);
 }
+
+/// As if this process were a forked child of the one that `claim`'s files belong to. What the parent
+/// keeps is the same opening of the file.
+fn fork(backend: &crate::FileBackend, claim: &lock_core::Claim) -> std::fs::File {
+    use crate::owners::Mine;
+    backend.shared.owners.with(claim, |mine| {
+        let file = match mine {
+            Mine::Held(held) => &mut held.file,
+            Mine::Waiting(ticket) => &mut ticket.file,
+            other => panic!("{other:?}"),
+        };
+        file.fork_for_test();
+        file.file().try_clone().unwrap()
+    })
+}
+
+#[tokio::test]
+async fn fault_55_a_forked_child_that_ends_leaves_its_parents_lock_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let (a, b) = (open(dir.path()), open(dir.path()));
+    let mine = request("k");
+    granted(&a, &mine).await;
+    let parents = fork(&a, &mine.claim());
+    drop(a);
+    assert_eq!(held(&b, &request("k")).await.owner(), Some(mine.owner()));
+    drop(parents);
+    granted(&b, &request("k")).await;
+}
+
+#[tokio::test]
+async fn fault_55_a_forked_child_neither_renews_nor_releases_its_parents_lock() {
+    let dir = tempfile::tempdir().unwrap();
+    let (a, b) = (open(dir.path()), open(dir.path()));
+    for renews in [true, false] {
+        let mine = request(if renews { "renewed" } else { "released" });
+        let token = granted(&a, &mine).await.token();
+        let _parents = fork(&a, &mine.claim());
+        if renews {
+            assert_eq!(renewal(&a, &mine, token).await, Renewal::Lost);
+        } else {
+            assert_eq!(release(&a, &mine).await, Release::NotHeld);
+        }
+        assert_eq!(held(&b, &mine).await.owner(), Some(mine.owner()), "the parent holds it still");
+    }
+}
+
+#[tokio::test]
+async fn fault_55_a_forked_child_does_not_use_its_parents_place_in_the_queue() {
+    let dir = tempfile::tempdir().unwrap();
+    let (a, b) = (open(dir.path()), open(dir.path()));
+    let (holder, waiter) = (request("k"), request("k"));
+    granted(&a, &holder).await;
+    super::queue::queue(&b, &waiter).await;
+    let _parents = fork(&b, &waiter.claim());
+    let tickets = || std::fs::read_dir(dir.path().join("k/queue")).unwrap().count();
+    assert_eq!((release(&b, &waiter).await, tickets()), (Release::NotHeld, 1));
+    a.shared.host.hand.move_lease_clock(TTL);
+    release(&a, &holder).await;
+    b.shared.host.hand.move_lease_clock(2 * TTL);
+    granted(&b, &waiter).await;
+    assert_eq!(tickets(), 1, "a file of its own");
+}

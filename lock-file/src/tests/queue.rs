@@ -19,7 +19,7 @@ fn freeze(backends: &[&FileBackend]) {
 }
 
 /// Takes a place in the queue, as a waiter that isn't running any more (or not now).
-async fn queue(backend: &FileBackend, request: &lock_core::AcquireRequest) {
+pub(super) async fn queue(backend: &FileBackend, request: &lock_core::AcquireRequest) {
     let seen = Contention::new(LockRecord::unknown(request.key().clone()));
     let waited = timeout(Duration::from_millis(5), backend.wait(request, &seen)).await;
     assert!(waited.is_err(), "it is held");

@@ -155,3 +155,42 @@ async fn of_many_waiters_a_release_wakes_the_front_only() {
     let woken: Vec<bool> = waiters.iter().map(|(waiting, _)| waiting.is_finished()).collect();
     assert_eq!(woken, [true, true, false, false, false]);
 }
+
+#[tokio::test]
+async fn the_tickets_of_the_dead_do_not_keep_a_waiter_from_the_front() {
+    let dir = tempfile::tempdir().unwrap();
+    let a = open(dir.path());
+    let holder = request("k");
+    granted(&a, &holder).await;
+    for _ in 0..2 {
+        let (backend, request) = (open(dir.path()), request("k"));
+        let waiting = wait(&backend, &request);
+        tokio::time::sleep(Duration::from_millis(60)).await;
+        waiting.abort();
+        drop((waiting.await, backend));
+    }
+    let last = open(dir.path());
+    let waiting = wait(&last, &request("k"));
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    release(&a, &holder).await;
+    timeout(SOON, waiting).await.expect("nobody alive is before it").unwrap();
+}
+
+#[tokio::test]
+async fn a_waiter_far_behind_listens_to_the_lock_when_the_queue_is_gone() {
+    let dir = tempfile::tempdir().unwrap();
+    let a = open(dir.path());
+    let holder = request("k");
+    granted(&a, &holder).await;
+    let mut waiters = Vec::new();
+    for _ in 0..3 {
+        let (backend, request) = (open(dir.path()), request("k"));
+        waiters.push((wait(&backend, &request), backend));
+        tokio::time::sleep(Duration::from_millis(60)).await;
+    }
+    std::fs::rename(dir.path().join("k/queue"), dir.path().join("k/lost")).unwrap();
+    tokio::time::sleep(Duration::from_millis(60)).await;
+    release(&a, &holder).await;
+    let (last, _backend) = waiters.pop().unwrap();
+    timeout(SOON, last).await.expect("woken by the lock itself").unwrap();
+}
