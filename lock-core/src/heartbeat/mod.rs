@@ -71,9 +71,18 @@ impl Heartbeat {
     }
 
     fn start_thread(self: &Arc<Self>) -> std::io::Result<()> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let heartbeat = self.clone();
-        let body = move || runtime.block_on(run(heartbeat.clone(), Running(heartbeat)));
+        let (heartbeat, callers) = (self.clone(), tokio::runtime::Handle::current());
+        let body = move || {
+            let run = run(heartbeat.clone(), Running(heartbeat));
+            // Made on its own thread: on another it could not be dropped if the thread isn't to be had.
+            match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+                Ok(runtime) => runtime.block_on(run),
+                Err(error) => {
+                    tracing::warn!(%error, "no runtime for the heartbeat; it runs on the caller's");
+                    callers.spawn(run);
+                }
+            }
+        };
         std::thread::Builder::new().name("distlock-heartbeat".into()).spawn(body).map(drop)
     }
 
