@@ -157,26 +157,6 @@ impl Watches {
             }
         }
     }
-
-    #[cfg(test)]
-    fn pause(&self) {
-        let act = lock(&self.between.0).take();
-        if let Some(act) = act {
-            act();
-        }
-    }
-
-    /// As if the system had no watch to give.
-    #[cfg(test)]
-    pub(crate) fn break_for_test(&self) {
-        *lock(&self.watcher) = Source::Missing;
-    }
-
-    /// How many directories are watched.
-    #[cfg(test)]
-    pub(crate) fn count(&self) -> usize {
-        lock(&self.places).len()
-    }
 }
 
 impl Watch {

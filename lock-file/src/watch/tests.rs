@@ -41,6 +41,25 @@ impl std::fmt::Debug for Between {
     }
 }
 
+impl Watches {
+    pub(super) fn pause(&self) {
+        let act = lock(&self.between.0).take();
+        if let Some(act) = act {
+            act();
+        }
+    }
+
+    /// As if the system had no watch to give.
+    pub(crate) fn break_for_test(&self) {
+        *lock(&self.watcher) = Source::Missing;
+    }
+
+    /// How many directories are watched.
+    pub(crate) fn count(&self) -> usize {
+        lock(&self.places).len()
+    }
+}
+
 /// A directory that is watched by nobody any more, for long enough.
 fn idle(watches: &Watches, directory: &Path) {
     drop(watches.watch(directory, &Arc::default()));
