@@ -64,6 +64,13 @@ impl Process {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
+    /// Stops it, and returns once it stands still: until then it may still be granted a lock.
+    pub(crate) fn stop(&self) {
+        self.signal(Signal::STOP);
+        let pid = Some(Pid::from_child(&self.child));
+        rustix::process::waitpid(pid, rustix::process::WaitOptions::UNTRACED).unwrap();
+    }
+
     pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
