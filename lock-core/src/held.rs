@@ -7,6 +7,7 @@ use tokio::sync::Notify;
 use tokio::time::timeout;
 
 use crate::context::Context;
+use crate::state::{Phase, RenewalStage, State};
 use crate::{BackendError, Claim, Lease, LockLost, LockState, LostReason, OwnerId, Timestamp, Ttl, schedule};
 
 /// How often at least a lease that somebody watches is held against the clock. Timers stand still
@@ -20,36 +21,6 @@ pub(crate) struct HeldLease {
     state: Mutex<State>,
     /// Told when the lease ends and when a renewal is over.
     changed: Notify,
-}
-
-struct State {
-    phase: Phase,
-    granted_at: Timestamp,
-    deadline: Timestamp,
-    renew_at: Timestamp,
-    hold_until: Option<Timestamp>,
-    /// How many renewals in a row failed.
-    failures: u32,
-    renewal: RenewalStage,
-    /// Where the heartbeat's timers have this lease.
-    armed: Option<Timestamp>,
-    /// The backend hinted at a loss and no renewal was begun since.
-    hinted: bool,
-}
-
-enum Phase {
-    Held,
-    Unknown(Arc<BackendError>),
-    /// One-way: no other phase follows.
-    Ended(LostReason),
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum RenewalStage {
-    None,
-    /// Due, and not begun.
-    Due,
-    UnderWay,
 }
 
 /// The end of a lease, not told yet.
@@ -310,48 +281,5 @@ impl HeldLease {
     /// What is told of a loss for this reason.
     pub(crate) fn told(&self, reason: LostReason) -> LockLost {
         LockLost::new(self.lease.key().clone(), self.lease.token(), reason)
-    }
-}
-
-impl State {
-    /// When it is over if nothing happens.
-    fn over_at(&self) -> Timestamp {
-        self.hold_until.map_or(self.deadline, |end| end.min(self.deadline))
-    }
-
-    fn is_live(&self) -> bool {
-        self.reason().is_none()
-    }
-
-    fn reason(&self) -> Option<&LostReason> {
-        match &self.phase {
-            Phase::Ended(reason) => Some(reason),
-            Phase::Held | Phase::Unknown(_) => None,
-        }
-    }
-
-    fn end(&mut self, reason: LostReason) {
-        if self.is_live() {
-            self.phase = Phase::Ended(reason);
-        }
-    }
-
-    fn put_off_renewal(&mut self, now: Timestamp, ttl: Ttl) {
-        self.failures = self.failures.saturating_add(1);
-        let left = self.deadline.since(now);
-        // Never at once: half of nothing is nothing.
-        self.renew_at = now + schedule::renew_retry_after(ttl.get(), self.failures, left).max(Duration::from_millis(1));
-    }
-
-    fn end_what_is_over(&mut self, now: Timestamp) {
-        if now >= self.deadline {
-            let last_error = match &self.phase {
-                Phase::Unknown(error) => Some(error.clone()),
-                _ => None,
-            };
-            self.end(LostReason::Expired { last_error });
-        } else if self.hold_until.is_some_and(|end| now >= end) {
-            self.end(LostReason::MaxHold);
-        }
     }
 }
