@@ -91,6 +91,12 @@ impl Ear {
         lock(&self.line).near.len()
     }
 
+    /// How many tickets are before this waiter's, as far as it knows: the dead count until they are near.
+    pub(crate) fn line(&self) -> usize {
+        let line = lock(&self.line);
+        line.near.len() + line.rest.len()
+    }
+
     /// Something happened to the lock.
     pub(crate) fn lock_changed(&self, news: News) {
         if self.ahead() < FRONT {

@@ -23,6 +23,9 @@ use crate::watch::Watch;
 pub(crate) const TOLD: Duration = Duration::from_secs(if cfg!(test) { 30 } else { 2 });
 /// The same where it doesn't: no watch could be had, or a death is not told on this system.
 pub(crate) const UNTOLD: Duration = Duration::from_millis(25);
+/// How long the first behind the front sleeps at most, and each after it twice as long: those before
+/// it may all be stopped, and then nobody leaves whom it could hear.
+const BEHIND: Duration = Duration::from_millis(if cfg!(test) { 30_000 } else { 250 });
 /// After a record's file was closed: Linux tells so just before it lets go of its kernel lock.
 const AFTER_CLOSE: [Duration; 3] = [Duration::from_millis(1), Duration::from_millis(3), Duration::from_millis(11)];
 /// The timer's own unit.
@@ -92,7 +95,7 @@ impl Shared {
                 self.take_a_place(&slot, request, &ear, &mut queue_watch).map_err(fail)?;
             }
             move_up(&slot, &ear, queue_watch.as_ref()).map_err(fail)?;
-            let longest = longest_sleep(&watch, ear.ahead());
+            let longest = longest_sleep(&watch, &ear);
             // Those behind leave it to the front to see that a deadline has passed.
             let pause = if ear.ahead() < FRONT { pause.min(longest) } else { longest };
             let pause = pause.min(quick.0.next().copied().unwrap_or(longest)).max(TICK);
@@ -202,18 +205,32 @@ fn move_up(slot: &Slot, ear: &Ear, queue_watch: Option<&Watch>) -> io::Result<()
 }
 
 /// The bounded fallback: a lost event costs no more than this.
-fn longest_sleep(watch: &Watch, ahead: usize) -> Duration {
-    match () {
-        () if !watch.works() => UNTOLD,
-        // The front sees to crashes.
-        () if os::WATCH_TELLS_OF_DEATH || ahead >= FRONT => TOLD,
-        () => UNTOLD,
+fn longest_sleep(watch: &Watch, ear: &Ear) -> Duration {
+    match ear.ahead() {
+        _ if !watch.works() => UNTOLD,
+        // The front sees to crashes, as long as it runs.
+        ahead if ahead >= FRONT => behind(ear.line()),
+        _ if os::WATCH_TELLS_OF_DEATH => TOLD,
+        _ => UNTOLD,
     }
+}
+
+/// How long one sleeps who has so many before it that it doesn't listen to the lock.
+fn behind(ahead: usize) -> Duration {
+    let doublings = u32::try_from(ahead.saturating_sub(FRONT)).unwrap_or(u32::MAX).min(8);
+    (BEHIND * 2_u32.pow(doublings)).min(TOLD)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_nearer_the_front_the_sooner_a_waiter_looks_for_itself() {
+        assert_eq!(behind(FRONT), BEHIND);
+        assert_eq!(behind(FRONT + 1), (BEHIND * 2).min(TOLD));
+        assert_eq!(behind(usize::MAX), TOLD);
+    }
 
     #[test]
     fn other_news_do_not_cut_short_the_looks_after_a_closing() {
