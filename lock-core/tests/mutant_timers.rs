@@ -84,3 +84,17 @@ async fn work_that_ends_after_the_loss_has_not_succeeded() {
     };
     assert!(guard.run(work).await.is_err());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_hung_renewal_gives_its_slot_back_at_the_deadline() {
+    let store = Faulty::new(|call, _| match call.operation {
+        Operation::Renew if call.key == "hangs" => Fault::Hang,
+        _ => Fault::None,
+    });
+    let locks = store.supervisor().calls_at_once(1).call_timeout(TTL * 100).build();
+    let hangs = locks.lock("hangs").ttl(TTL / 5).acquire().await.unwrap();
+    let other = locks.lock("other").ttl(TTL).acquire().await.unwrap();
+    sleep(TTL * 3).await;
+    assert!(!hangs.is_held());
+    assert!(other.is_held(), "its renewals wait for the only slot no longer than the other's lease lives");
+}
