@@ -43,6 +43,9 @@ impl LockRequest {
     }
 
     /// How long the lock is held at most, however alive its holder seems. Default: without end.
+    ///
+    /// Then it counts as lost and isn't renewed any more, so work that takes longer than the rest of
+    /// its TTL to stop goes on without it.
     pub fn max_hold(mut self, limit: Duration) -> Self {
         self.max_hold = Some(limit);
         self

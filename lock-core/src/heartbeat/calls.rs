@@ -92,12 +92,15 @@ impl Releasing {
 
 impl Drop for Releasing {
     fn drop(&mut self) {
-        drop(self.slot.take());
+        let had_slot = self.slot.take().is_some();
         let mut work = self.heartbeat.work();
         work.releasing -= 1;
         work.failed += usize::from(!self.done);
         drop(work);
         self.heartbeat.released.notify_waiters();
-        self.heartbeat.wake.notify_one();
+        // Another release may wait for the slot. A guard's own release has none, and wakes nobody.
+        if had_slot {
+            self.heartbeat.wake.notify_one();
+        }
     }
 }

@@ -102,18 +102,27 @@ async fn watches_are_shared_linger_and_go() {
     assert_eq!(b.shared.watches.count(), 0);
 }
 
+/// Waiters in the order of their places, each a client of its own.
+async fn queue(
+    directory: &std::path::Path,
+    number: usize,
+) -> Vec<(tokio::task::JoinHandle<Instant>, Arc<FileBackend>, AcquireRequest)> {
+    let mut waiters = Vec::new();
+    for _ in 0..number {
+        let (backend, request) = (open(directory), request("k"));
+        waiters.push((wait(&backend, &request), backend, request));
+        tokio::time::sleep(Duration::from_millis(60)).await;
+    }
+    waiters
+}
+
 /// Five wait behind a holder; those before the last one leave in the way given.
 async fn the_last_of_five_is_woken(leave: impl AsyncFn(Arc<FileBackend>, AcquireRequest)) {
     let dir = tempfile::tempdir().unwrap();
     let a = open(dir.path());
     let holder = request("k");
     granted(&a, &holder).await;
-    let mut waiters = Vec::new();
-    for _ in 0..5 {
-        let (backend, request) = (open(dir.path()), request("k"));
-        waiters.push((wait(&backend, &request), backend, request));
-        tokio::time::sleep(Duration::from_millis(60)).await;
-    }
+    let mut waiters = queue(dir.path(), 5).await;
     let (last, ..) = waiters.pop().unwrap();
     for (waiting, backend, request) in waiters {
         waiting.abort();
@@ -143,16 +152,11 @@ async fn of_many_waiters_a_release_wakes_the_front_only() {
     let a = open(dir.path());
     let holder = request("k");
     granted(&a, &holder).await;
-    let mut waiters = Vec::new();
-    for _ in 0..5 {
-        let (backend, request) = (open(dir.path()), request("k"));
-        waiters.push((wait(&backend, &request), backend));
-        tokio::time::sleep(Duration::from_millis(60)).await;
-    }
+    let waiters = queue(dir.path(), 5).await;
     release(&a, &holder).await;
     // Nobody takes it: after the grace the second may, and those behind sleep on.
     tokio::time::sleep(Duration::from_millis(500)).await;
-    let woken: Vec<bool> = waiters.iter().map(|(waiting, _)| waiting.is_finished()).collect();
+    let woken: Vec<bool> = waiters.iter().map(|(waiting, ..)| waiting.is_finished()).collect();
     assert_eq!(woken, [true, true, false, false, false]);
 }
 
@@ -182,15 +186,10 @@ async fn a_waiter_far_behind_listens_to_the_lock_when_the_queue_is_gone() {
     let a = open(dir.path());
     let holder = request("k");
     granted(&a, &holder).await;
-    let mut waiters = Vec::new();
-    for _ in 0..3 {
-        let (backend, request) = (open(dir.path()), request("k"));
-        waiters.push((wait(&backend, &request), backend));
-        tokio::time::sleep(Duration::from_millis(60)).await;
-    }
+    let mut waiters = queue(dir.path(), 3).await;
     std::fs::rename(dir.path().join("k/queue"), dir.path().join("k/lost")).unwrap();
     tokio::time::sleep(Duration::from_millis(60)).await;
     release(&a, &holder).await;
-    let (last, _backend) = waiters.pop().unwrap();
+    let (last, _backend, _) = waiters.pop().unwrap();
     timeout(SOON, last).await.expect("woken by the lock itself").unwrap();
 }
