@@ -7,13 +7,13 @@ use lock_core::BackendError;
 #[non_exhaustive]
 pub enum ConnectError {
     /// The text is not a URL that names a store.
-    #[error("the lock store's URL can't be used: {why}; {known}", known = crate::connect::KNOWN)]
+    #[error("the lock store's URL can't be used: {why}; {known}", known = crate::connect::known())]
     InvalidUrl {
         /// What is wrong with it.
         why: String,
     },
     /// No backend has this scheme.
-    #[error("no lock store is known for \"{scheme}:\"; {known}", known = crate::connect::KNOWN)]
+    #[error("no lock store is known for \"{scheme}:\"; {known}", known = crate::connect::known())]
     UnknownScheme {
         /// The scheme that was asked for.
         scheme: String,

@@ -1,0 +1,1 @@
+//! Distlock's backend for Consul: sessions, and a fencing token that only rises.

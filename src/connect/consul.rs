@@ -1,0 +1,16 @@
+//! `consul:`: Consul.
+
+use std::sync::Arc;
+
+use lock_core::Store;
+
+use super::invalid;
+use crate::ConnectError;
+
+/// What can be written.
+pub(super) const KNOWN: &str = "\"consul://HOST:8500\"";
+
+#[expect(clippy::unused_async, reason = "scaffold: the backend follows")]
+pub(super) async fn open(_text: &str) -> Result<Arc<dyn Store>, ConnectError> {
+    Err(invalid("this backend is being built"))
+}

@@ -1,0 +1,18 @@
+//! The query parameters of a URL.
+
+use url::Url;
+
+use super::invalid;
+use crate::ConnectError;
+
+/// The parameters in their order, percent-decoded. The same one twice is an error: which would be meant?
+pub(super) fn parameters(url: &Url) -> Result<Vec<(String, String)>, ConnectError> {
+    let mut pairs: Vec<(String, String)> = Vec::new();
+    for (name, value) in url.query_pairs() {
+        if pairs.iter().any(|(seen, _)| *seen == name) {
+            return Err(invalid(format!("the parameter \"{name}\" is given twice")));
+        }
+        pairs.push((name.into_owned(), value.into_owned()));
+    }
+    Ok(pairs)
+}

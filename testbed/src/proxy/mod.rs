@@ -1,0 +1,1 @@
+//! A TCP proxy that loses, delays and cuts.
