@@ -13,6 +13,9 @@ use super::event::{Line, Nanos, What};
 use super::holding;
 use super::journal::{Journal, now};
 
+/// Nobody waits longer than this: a run has an end.
+const LONGEST_WAIT: Duration = Duration::from_secs(40);
+
 /// The options of one client; the driver is who sets them.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
@@ -80,6 +83,11 @@ impl Client {
     pub(super) fn tell(&self, op: u64, at: Nanos, what: What) {
         self.journal.add(&Line { at, op, what });
     }
+
+    /// Tells that the store failed a call begun at `since`. Whether that is excused is for the checker.
+    pub(super) fn helpless(&self, since: Nanos, error: &dyn std::fmt::Display) {
+        self.tell(0, now(), What::Helpless { since, error: error.to_string() });
+    }
 }
 
 /// One after the other, a task takes locks.
@@ -100,7 +108,7 @@ impl Task<'_> {
                 holding::hold(&mut self, op, guard).await.with_context(|| format!("holding {key}"))?;
             }
             if self.rng.u8(..8) == 0 {
-                self.trespass(&key).await?;
+                self.trespass(&key).await;
             }
             self.pause(4_000).await;
         }
@@ -115,7 +123,7 @@ impl Task<'_> {
         client.tell(op, now(), What::Invoked { key: key.to_string(), waits: way >= 3 });
         let answer = match way {
             0..=2 => Some(request.try_acquire().await),
-            3..=7 => Some(request.wait_at_most(client.ttl.mul_f64(16.0 * self.rng.f64())).acquire().await),
+            3..=7 => Some(request.wait_at_most(LONGEST_WAIT.min(client.ttl * 16).mul_f64(self.rng.f64())).acquire().await),
             _ => {
                 // Mostly during the first call, and sometimes much later.
                 let limit = client.ttl.mul_f64(self.rng.f64().powi(6));
@@ -143,13 +151,16 @@ impl Task<'_> {
     }
 
     /// Releases, through another connection, what isn't held: by an owner that never was, or no longer is.
-    pub(super) async fn trespass(&mut self, key: &LockKey) -> Result<()> {
+    pub(super) async fn trespass(&mut self, key: &LockKey) {
         let stranger = Claim::new(key.clone(), distlock::OwnerId::mint());
         let claim = self.released.take().filter(|_| self.rng.bool()).unwrap_or(stranger);
-        let freed = self.client.other.release(&claim).await? == distlock::Release::Released;
+        let since = now();
+        let freed = match self.client.other.release(&claim).await {
+            Ok(answer) => answer == distlock::Release::Released,
+            Err(error) => return self.client.helpless(since, &error),
+        };
         let (key, owner) = (claim.key().to_string(), claim.owner().to_string());
         self.client.tell(0, now(), What::Trespassed { key, owner, freed });
-        Ok(())
     }
 
     pub(super) async fn pause(&mut self, at_most_micros: u64) {

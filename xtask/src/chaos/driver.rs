@@ -1,7 +1,7 @@
 //! The driver: starts the clients, torments them, and writes down what it did.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,19 +12,23 @@ use super::Options;
 use super::client::nanos;
 use super::event::{Deed, Nanos};
 use super::fleet::Fleet;
+use super::ground::{Ground, Removal, Terms};
 use super::journal::{Journal, now};
-use super::plan::{Fault, Plan, Step, Target};
+use super::plan::{Fault, OF_CLIENTS, Plan, Step, Target};
 
 /// How many of each fault were done. (A fault whose target wasn't there is none.)
 pub(super) type Done = BTreeMap<Fault, usize>;
 
-/// How long clients have, at the end, to let go of what they hold.
-const FAREWELL: Duration = Duration::from_secs(10);
+/// How often clients and ground are looked after.
+const TICK: Duration = Duration::from_millis(2);
+
+/// How long clients have, at the end, to let go of what they hold: so many TTLs, and a grace for what hangs.
+const FAREWELL: (u32, Duration) = (6, Duration::from_secs(10));
 
 /// What the driver acts on.
 struct Driver<'a> {
     store: Arc<dyn Store>,
-    locks: PathBuf,
+    ground: Ground,
     keys: &'a [LockKey],
     fleet: Fleet,
     done: Done,
@@ -32,16 +36,16 @@ struct Driver<'a> {
 
 /// Drives one run. All journals are in `directory` afterwards.
 pub(super) async fn drive(options: &Options, directory: &Path, journal: &Path, keys: &[LockKey]) -> Result<Done> {
-    let locks = directory.join("locks");
-    std::fs::create_dir(&locks)?;
-    let url = format!("file://{}", locks.display());
-    let store = distlock::open(&url).await?;
+    let ground = Ground::prepare(options.backend, directory, options.processes).await?;
+    let store = distlock::open(&ground.url()).await?;
+    let hazards = [OF_CLIENTS.to_vec(), ground.hazards()].concat();
+    let urls = (0..options.processes).map(|place| ground.url_for(place)).collect();
     let until = now() + nanos(options.seconds());
-    let fleet = Fleet::start(options, directory, Journal::create(journal)?, &url, keys.len(), until)?;
-    let mut driver = Driver { store, locks, keys, fleet, done: Done::new() };
-    for step in Plan::new(options.seed, options.processes, keys.len(), options.ttl) {
+    let fleet = Fleet::start(options, directory, Journal::create(journal)?, urls, keys.len(), until)?;
+    let mut driver = Driver { store, ground, keys, fleet, done: Done::new() };
+    for step in Plan::new(options.seed, options.processes, keys.len(), options.ttl(), hazards) {
         let at = now() + nanos(step.after);
-        driver.fleet.tend(at.min(until)).await?;
+        driver.tend(at.min(until)).await?;
         if now() >= until {
             break;
         }
@@ -49,35 +53,94 @@ pub(super) async fn drive(options: &Options, directory: &Path, journal: &Path, k
             *driver.done.entry(step.fault).or_default() += 1;
         }
     }
-    driver.fleet.farewell(FAREWELL).await?;
-    for key in keys {
-        let before = now();
-        let owner = driver.store.inspect(key).await?.map(|record| format!("{record}"));
-        driver.fleet.tell(before, Deed::LeftBehind { key: key.to_string(), owner });
-    }
+    driver.farewell(options.ttl() * FAREWELL.0 + FAREWELL.1).await?;
+    driver.look_what_is_left(options.ttl() * Terms::of(options.backend).reaped_within).await?;
     Ok(driver.done)
 }
 
 impl Driver<'_> {
+    /// Looks after clients and ground until a time.
+    async fn tend(&mut self, until: Nanos) -> Result<()> {
+        while now() < until {
+            tokio::time::sleep(TICK.min(Duration::from_nanos(until.saturating_sub(now())))).await;
+            self.look(false)?;
+        }
+        Ok(())
+    }
+
+    fn look(&mut self, mend_all: bool) -> Result<()> {
+        let before = now();
+        for well in self.ground.mend(mend_all)? {
+            self.fleet.tell(before, well);
+        }
+        self.fleet.look()
+    }
+
+    /// Mends everything, waits until all clients have ended, and kills those that don't.
+    async fn farewell(&mut self, patience: Duration) -> Result<()> {
+        let limit = now() + nanos(patience);
+        while now() < limit && (self.fleet.is_running() || !self.ground.is_well()) {
+            self.look(true)?;
+            tokio::time::sleep(TICK).await;
+        }
+        self.fleet.end()
+    }
+
+    /// A lock whose holder was killed may be held for as long as its lease lives; not longer.
+    async fn look_what_is_left(&mut self, reaped_within: Duration) -> Result<()> {
+        let limit = now() + nanos(reaped_within + super::GRACE);
+        for key in self.keys {
+            let (before, owner) = loop {
+                let before = now();
+                let record = self.store.inspect(key).await?;
+                if record.is_none() || before > limit {
+                    break (before, record.map(|record| format!("{record}")));
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            };
+            self.fleet.tell(before, Deed::LeftBehind { key: key.to_string(), owner });
+        }
+        Ok(())
+    }
+
     /// Does what the plan says; answers whether there was somebody to do it to.
     async fn act(&mut self, step: Step) -> Result<bool> {
+        let until = now() + nanos(step.lasts);
         match step.fault {
             Fault::Break => self.break_lock(step.target).await,
-            Fault::Remove => self.remove(step.target),
+            Fault::Remove => self.remove(step.target).await,
             Fault::Kill => self.signal(step, Fleet::kill).await,
             Fault::ShortStop | Fault::LongStop => self.signal(step, Fleet::stop).await,
+            Fault::ClockJump => self.fleet.set_clocks(step.lasts),
+            Fault::ServerKill | Fault::ServerStop => self.hurt(step.fault, 0, until),
+            Fault::Partition | Fault::Cut | Fault::Deaf => match self.client(step.target).await? {
+                Some(place) => self.hurt(step.fault, place, until),
+                None => Ok(false),
+            },
         }
     }
 
+    fn hurt(&mut self, fault: Fault, place: usize, until: Nanos) -> Result<bool> {
+        let before = now();
+        let Some(deed) = self.ground.hurt(fault, place, until)? else { return Ok(false) };
+        self.fleet.tell(before, deed);
+        Ok(true)
+    }
+
     async fn signal(&mut self, step: Step, send: fn(&mut Fleet, usize, Nanos) -> Result<bool>) -> Result<bool> {
-        let client = match step.target {
-            Target::Client(client) => Some(client),
+        let client = self.client(step.target).await?;
+        client.map_or(Ok(false), |client| send(&mut self.fleet, client, now() + nanos(step.lasts)))
+    }
+
+    /// The place of the client that is meant.
+    async fn client(&self, target: Target) -> Result<Option<usize>> {
+        match target {
+            Target::Client(client) => Ok(Some(client)),
             Target::HolderOf(key) => {
                 let holder = self.holder(&self.keys[key]).await?.and_then(|record| record.pid());
-                holder.and_then(|pid| self.fleet.client_of(pid))
+                Ok(holder.and_then(|pid| self.fleet.client_of(pid)))
             }
-        };
-        client.map_or(Ok(false), |client| send(&mut self.fleet, client, now() + nanos(step.lasts)))
+        }
     }
 
     /// Takes the lock away from the holder that was seen, and from no other.
@@ -85,27 +148,25 @@ impl Driver<'_> {
         let Some(key) = self.key(target) else { return Ok(false) };
         let Some(token) = self.holder(&key).await?.and_then(|record| record.token()) else { return Ok(false) };
         let before = now();
-        let outcome = self.store.break_lock(&key, Some(token)).await.context("breaking a lock")?;
+        let outcome = match self.store.break_lock(&key, Some(token)).await {
+            Ok(outcome) => outcome,
+            // It may have been done all the same: the holder is excused, and nobody else.
+            Err(error) if error.is_transient() && !self.ground.is_well() => {
+                self.fleet.tell(before, Deed::Broke { key: key.to_string(), token: token.get() });
+                return Ok(false);
+            }
+            Err(error) => return Err(error).context("breaking a lock"),
+        };
         let (key, token) = (key.to_string(), token.get());
         let broken = matches!(outcome, BreakOutcome::Broken(_));
         self.fleet.tell(before, if broken { Deed::Broke { key, token } } else { Deed::Spared { key, token } });
         Ok(broken)
     }
 
-    /// What `rm -r` does, but for the time it takes: first the whole directory is moved away, so
-    /// that it is certain which grants are gone.
-    fn remove(&mut self, target: Target) -> Result<bool> {
+    async fn remove(&mut self, target: Target) -> Result<bool> {
         let Some(key) = self.key(target) else { return Ok(false) };
-        let (slot, away) = (self.locks.join(key.as_str()), self.locks.with_file_name("removed"));
-        let before = now();
-        match std::fs::rename(&slot, &away) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
-            answer => answer.context("moving a lock's directory away")?,
-        }
-        let moved = now();
-        let deed = Deed::Removed { key: key.to_string(), tokens: tokens_in(&away)? };
-        self.fleet.tell_past(before, moved, deed);
-        std::fs::remove_dir_all(&away).context("deleting a lock's directory")?;
+        let Some(Removal { before, after, tokens }) = self.ground.remove(&key).await? else { return Ok(false) };
+        self.fleet.tell_past(before, after, Deed::Removed { key: key.to_string(), tokens });
         Ok(true)
     }
 
@@ -116,25 +177,11 @@ impl Driver<'_> {
         }
     }
 
+    /// A store that is away names nobody.
     async fn holder(&self, key: &LockKey) -> Result<Option<LockRecord>> {
-        self.store.inspect(key).await.context("looking who holds a lock")
-    }
-}
-
-/// The tokens of all grants in a lock's directory: each generation's second line is its record.
-fn tokens_in(directory: &Path) -> Result<Vec<u64>> {
-    #[derive(serde::Deserialize)]
-    struct Record {
-        token: u64,
-    }
-    let mut tokens = Vec::new();
-    for entry in std::fs::read_dir(directory)? {
-        let entry = entry?;
-        if entry.file_type()?.is_file() {
-            let text = String::from_utf8_lossy(&std::fs::read(entry.path())?).into_owned();
-            let record = text.lines().nth(1).and_then(|line| serde_json::from_str::<Record>(line.trim_end()).ok());
-            tokens.extend(record.map(|record| record.token));
+        match self.store.inspect(key).await {
+            Err(error) if error.is_transient() && !self.ground.is_well() => Ok(None),
+            answer => answer.context("looking who holds a lock"),
         }
     }
-    Ok(tokens)
 }

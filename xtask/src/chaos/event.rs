@@ -43,6 +43,8 @@ pub(super) enum What {
     Wrote { value: u64 },
     /// After the resource refused us, for it had seen the token `highest`.
     Refused { highest: u64 },
+    /// After a release, a look or a break that the store failed; it was begun at `since`.
+    Helpless { since: Nanos, error: String },
     /// After a release by an owner that holds nothing. `freed`: the store said that it freed a lock.
     Trespassed { key: String, owner: String, freed: bool },
     /// After the holder looked, through another connection, who holds its lock, and was still held.
@@ -78,8 +80,14 @@ pub(super) enum Deed {
     Broke { key: String, token: u64 },
     /// Asked for the same, and was told that this holder doesn't have the lock.
     Spared { key: String, token: u64 },
-    /// Deleted a lock's directory, and with it the grants with these tokens.
+    /// Deleted all that the store knows of a lock, and with it the grants with these tokens.
     Removed { key: String, tokens: Vec<u64> },
+    /// Put something between the client in this place (or all clients) and the store.
+    Trouble { what: String, place: Option<usize> },
+    /// The same trouble is over, and has been for as long as the store needs to find itself again.
+    Well { what: String, place: Option<usize> },
+    /// Set the wall clocks of half the clients.
+    ClockSet { ahead_ms: i64 },
     /// Looked at a lock when all clients were gone.
     LeftBehind { key: String, owner: Option<String> },
 }

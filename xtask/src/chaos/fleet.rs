@@ -9,11 +9,9 @@ use anyhow::{Context, Result};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::Options;
+use super::clocks::Clocks;
 use super::event::{Act, Deed, Nanos};
 use super::journal::{Journal, now};
-
-/// How often the fleet is looked after.
-const TICK: Duration = Duration::from_millis(2);
 
 /// All clients of a run.
 pub(super) struct Fleet {
@@ -35,12 +33,14 @@ struct Place {
 
 /// How a client is started.
 struct Recipe {
-    url: String,
+    /// Each place has its own way to the store.
+    urls: Vec<String>,
     directory: PathBuf,
     seed: u64,
     ttl: Duration,
     keys: usize,
     until: Nanos,
+    clocks: Clocks,
 }
 
 impl Fleet {
@@ -48,34 +48,33 @@ impl Fleet {
         options: &Options,
         directory: &std::path::Path,
         journal: Journal,
-        url: &str,
+        urls: Vec<String>,
         keys: usize,
         until: Nanos,
     ) -> Result<Self> {
-        let (url, directory) = (url.to_owned(), directory.to_owned());
-        let recipe = Recipe { url, directory, seed: options.seed, ttl: options.ttl, keys, until };
+        let (clocks, directory) = (Clocks::find(&directory)?, directory.to_owned());
+        let recipe = Recipe { urls, directory, seed: options.seed, ttl: options.ttl(), keys, until, clocks };
         let places = (0..options.processes).map(|_| Place { due: Some(0), ..Place::default() }).collect();
         let mut fleet = Self { places, recipe, journal, until };
         fleet.look()?;
         Ok(fleet)
     }
 
-    /// Looks after the clients until a time.
-    pub(super) async fn tend(&mut self, until: Nanos) -> Result<()> {
-        while now() < until {
-            tokio::time::sleep(TICK.min(Duration::from_nanos(until.saturating_sub(now())))).await;
-            self.look()?;
-        }
-        Ok(())
+    /// Whether some client runs.
+    pub(super) fn is_running(&self) -> bool {
+        self.places.iter().any(|place| place.child.is_some())
     }
 
-    /// Waits until all clients have ended, and kills those that don't.
-    pub(super) async fn farewell(&mut self, patience: Duration) -> Result<()> {
-        let limit = now() + super::client::nanos(patience);
-        while now() < limit && self.places.iter().any(|place| place.child.is_some()) {
-            tokio::time::sleep(TICK).await;
-            self.look()?;
-        }
+    /// Sets the wall clocks of half the clients; `by` decides to when.
+    pub(super) fn set_clocks(&self, by: Duration) -> Result<bool> {
+        let before = now();
+        let Some(ahead_ms) = self.recipe.clocks.set(by)? else { return Ok(false) };
+        self.tell(before, Deed::ClockSet { ahead_ms });
+        Ok(true)
+    }
+
+    /// Kills those that have not ended.
+    pub(super) fn end(&mut self) -> Result<()> {
         for place in 0..self.places.len() {
             let before = now();
             if self.kill(place, 0)? {
@@ -138,7 +137,7 @@ impl Fleet {
     }
 
     /// Does what is due.
-    fn look(&mut self) -> Result<()> {
+    pub(super) fn look(&mut self) -> Result<()> {
         for place in 0..self.places.len() {
             let before = now();
             let over = before >= self.until;
@@ -165,7 +164,7 @@ impl Fleet {
     }
 
     fn name(&self, place: usize) -> String {
-        format!("client-{place}.{}", self.places[place].generation)
+        format!("{}{}", names_in(place), self.places[place].generation)
     }
 
     fn spawn(&mut self, place: usize) -> Result<()> {
@@ -174,17 +173,23 @@ impl Fleet {
         let seed = recipe.seed ^ ((place as u64) << 48) ^ (self.places[place].generation << 56);
         let errors = File::create(recipe.directory.join(format!("{process}.stderr")))?;
         let mut command = Command::new(super::this_program()?);
-        command.args(["chaos-client", "--name", &process, "--url", &recipe.url, "--directory"]).arg(&recipe.directory);
+        command.args(["chaos-client", "--name", &process, "--url", &recipe.urls[place], "--directory"]).arg(&recipe.directory);
         command.args(["--seed", &seed.to_string(), "--ttl", &humantime::format_duration(recipe.ttl).to_string()]);
         command.args(["--keys", &recipe.keys.to_string(), "--until", &recipe.until.to_string()]);
         // Some have two tasks, which queue up within the process.
         command.args(["--tasks", if place.is_multiple_of(3) { "2" } else { "1" }]);
+        recipe.clocks.give(&mut command, place);
         let before = now();
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(errors).spawn();
         self.places[place].child = Some(child.context("starting a client")?);
         self.tell(before, Deed::Started { process });
         Ok(())
     }
+}
+
+/// What the names of all clients begin with that run in a place, one after the other.
+pub(super) fn names_in(place: usize) -> String {
+    format!("client-{place}.")
 }
 
 /// A failing run leaves nobody behind.

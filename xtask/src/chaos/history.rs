@@ -21,6 +21,18 @@ pub(super) struct History {
     /// What each key's resource took, in its order.
     pub(super) resources: Vec<(String, Vec<Step>)>,
     pub(super) trespasses: Vec<Trespass>,
+    /// Calls that the store failed, beyond acquires.
+    pub(super) failures: Vec<Failure>,
+}
+
+/// A call that the store failed.
+#[derive(Debug)]
+pub(super) struct Failure {
+    /// An index into the processes.
+    pub(super) process: usize,
+    pub(super) since: Nanos,
+    pub(super) at: Nanos,
+    pub(super) error: String,
 }
 
 /// One client process.
@@ -33,6 +45,34 @@ pub(super) struct Process {
     pub(super) killed: Option<Nanos>,
     /// When it may have been stopped: from before SIGSTOP to after SIGCONT.
     pub(super) stops: Vec<(Nanos, Nanos)>,
+    /// When its way to the store was not what it should be. In order; no two touch.
+    pub(super) troubles: Vec<(Nanos, Nanos)>,
+}
+
+impl Process {
+    /// Whether there was trouble at some time of these.
+    pub(super) fn troubled(&self, from: Nanos, to: Nanos) -> bool {
+        let first = self.troubles.partition_point(|trouble| trouble.1 < from);
+        self.troubles.get(first).is_some_and(|trouble| trouble.0 <= to)
+    }
+
+    /// When it could not have been granted a lock: stopped, or in trouble. In order; no two touch.
+    pub(super) fn absences(&self) -> Vec<(Nanos, Nanos)> {
+        merged(self.stops.iter().chain(&self.troubles).copied().collect())
+    }
+}
+
+/// Spans by their beginnings, those that touch made one.
+pub(super) fn merged(mut spans: Vec<(Nanos, Nanos)>) -> Vec<(Nanos, Nanos)> {
+    spans.sort_unstable();
+    let mut merged: Vec<(Nanos, Nanos)> = Vec::new();
+    for (from, to) in spans {
+        match merged.last_mut() {
+            Some(last) if last.1 >= from => last.1 = last.1.max(to),
+            _ => merged.push((from, to)),
+        }
+    }
+    merged
 }
 
 /// One acquisition, from the call to the end of what it was granted.
@@ -112,6 +152,7 @@ pub(super) fn load(directory: &Path, driver: &Path, keys: &[String]) -> Result<H
 impl History {
     fn take_acts(&mut self, acts: &[Act], index: &HashMap<String, usize>) {
         let mut stopped: HashMap<usize, Nanos> = HashMap::new();
+        let mut troubles: HashMap<(&str, Option<usize>), Nanos> = HashMap::new();
         for act in acts {
             match &act.deed {
                 Deed::Stopped { process } => {
@@ -131,7 +172,16 @@ impl History {
                 Deed::Ended { process, .. } => {
                     self.processes[index[process]].gone.get_or_insert(act.before);
                 }
-                Deed::Started { .. }
+                Deed::Trouble { what, place } => {
+                    troubles.insert((what.as_str(), *place), act.before);
+                }
+                Deed::Well { what, place } => {
+                    if let Some(from) = troubles.remove(&(what.as_str(), *place)) {
+                        self.trouble(*place, from, act.after);
+                    }
+                }
+                Deed::ClockSet { .. }
+                | Deed::Started { .. }
                 | Deed::Broke { .. }
                 | Deed::Spared { .. }
                 | Deed::Removed { .. }
@@ -141,6 +191,21 @@ impl History {
         for (process, from) in stopped {
             self.processes[process].stops.push((from, Nanos::MAX));
         }
+        for ((_, place), from) in troubles {
+            self.trouble(place, from, Nanos::MAX);
+        }
+        for process in &mut self.processes {
+            process.troubles = merged(std::mem::take(&mut process.troubles));
+        }
+    }
+
+    /// Puts a trouble down with each process that it is about: all, or those of one place.
+    fn trouble(&mut self, place: Option<usize>, from: Nanos, to: Nanos) {
+        let affected = self.processes.iter_mut().filter(|process| {
+            let place = place.map(|place| super::fleet::names_in(place));
+            place.is_none_or(|prefix| process.name.starts_with(&prefix))
+        });
+        affected.for_each(|process| process.troubles.push((from, to)));
     }
 
     fn take_lines(&mut self, process: usize, lines: Vec<Line>) {
@@ -152,6 +217,7 @@ impl History {
                     let gone = &mut self.processes[process].gone;
                     *gone = Some(gone.map_or(at, |gone| gone.min(at)));
                 }
+                What::Helpless { since, error } => self.failures.push(Failure { process, since, at, error }),
                 What::Trespassed { key, owner, freed } => self.trespasses.push(Trespass { at, key, owner, freed }),
                 What::Invoked { key, waits } => {
                     index.insert(op, self.ops.len());

@@ -1,6 +1,6 @@
 //! What a client does while it holds a lock: the good, the careless and the hung.
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use distlock::{Claim, LockGuard, ReleaseError};
 
 use super::client::{Task, nanos};
@@ -66,12 +66,12 @@ pub(super) async fn hold(task: &mut Task<'_>, op: u64, guard: LockGuard) -> Resu
         drop(guard);
         return Ok(());
     }
-    let ours = match guard.release().await {
-        Ok(()) => true,
-        Err(ReleaseError::Lost(_)) => false,
-        Err(error) => return Err(error).context("releasing"),
-    };
-    client.tell(op, now(), What::Released { ours });
+    let since = now();
+    match guard.release().await {
+        Ok(()) => client.tell(op, now(), What::Released { ours: true }),
+        Err(ReleaseError::Lost(_)) => client.tell(op, now(), What::Released { ours: false }),
+        Err(error) => client.helpless(since, &error),
+    }
     task.released = Some(claim);
     Ok(())
 }
@@ -132,8 +132,15 @@ async fn look_at_it(task: &mut Task<'_>, op: u64, guard: &LockGuard) -> Result<(
     if !is_held(task, op, guard) {
         return Ok(());
     }
-    task.trespass(guard.key()).await?;
-    let record = task.client.other.inspect(guard.key()).await?;
+    task.trespass(guard.key()).await;
+    let since = now();
+    let record = match task.client.other.inspect(guard.key()).await {
+        Ok(record) => record,
+        Err(error) => {
+            task.client.helpless(since, &error);
+            return Ok(());
+        }
+    };
     let at: Nanos = now();
     if is_held(task, op, guard) {
         let owner = record.and_then(|record| record.owner()).map(|owner| owner.to_string());

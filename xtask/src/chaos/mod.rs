@@ -7,9 +7,11 @@
 mod belief;
 mod check;
 mod client;
+mod clocks;
 mod driver;
 mod event;
 mod fleet;
+mod ground;
 mod history;
 mod holding;
 mod journal;
@@ -46,9 +48,9 @@ pub(crate) struct Options {
     /// How many clients run at a time.
     #[arg(long, default_value_t = 8)]
     pub(crate) processes: usize,
-    /// The TTL of all leases.
-    #[arg(long, default_value = "300ms", value_parser = humantime::parse_duration)]
-    pub(crate) ttl: Duration,
+    /// The TTL of all leases. Default: a short one that the store grants.
+    #[arg(long, value_parser = humantime::parse_duration)]
+    pub(crate) ttl: Option<Duration>,
     /// How many locks there are.
     #[arg(long, default_value_t = 3)]
     pub(crate) keys: usize,
@@ -64,6 +66,10 @@ pub(crate) enum Backend {
 }
 
 impl Options {
+    fn ttl(&self) -> Duration {
+        self.ttl.unwrap_or(ground::Terms::of(self.backend).ttl)
+    }
+
     fn seconds(&self) -> Duration {
         Duration::from_secs(self.seconds)
     }
@@ -73,8 +79,11 @@ impl Options {
 pub(crate) fn run(options: &Options) -> Result<()> {
     println!(
         "chaos: {:?} backend, {} s, {} processes, {} keys, TTL {:?}, seed {}",
-        options.backend, options.seconds, options.processes, options.keys, options.ttl, options.seed
+        options.backend, options.seconds, options.processes, options.keys, options.ttl(), options.seed
     );
+    if !clocks::Clocks::are_set() {
+        println!("chaos: no wall clock jumps, for libfaketime is not installed");
+    }
     let directory = tempfile::Builder::new().prefix("distlock-chaos-").tempdir().context("a directory for the logs")?;
     let driver_journal = directory.path().join("driver.journal");
     let names: Vec<String> = (0..options.keys).map(|number| format!("k{number}")).collect();
@@ -82,7 +91,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let judged = runtime.block_on(driver::drive(options, directory.path(), &driver_journal, &keys)).and_then(|done| {
         let history = history::load(directory.path(), &driver_journal, &names)?;
-        let patience = client::nanos(options.ttl + GRACE);
+        let patience = client::nanos(options.ttl() * ground::Terms::of(options.backend).reaped_within + GRACE);
         let found = check::violations(&history, patience);
         print!("{}", report::table(&history, &done, &found));
         Ok(found)

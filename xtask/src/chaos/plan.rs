@@ -14,9 +14,48 @@ pub(super) enum Fault {
     Kill,
     /// An administrator takes the lock away.
     Break,
-    /// The lock's directory is deleted.
+    /// All that the store knows of a lock is deleted: its directory, or its keys.
     Remove,
+    /// A client is cut off: nothing passes, and nobody is told.
+    Partition,
+    /// A client's connections are cut; new ones pass.
+    Cut,
+    /// A client's requests are applied, and the replies don't come.
+    Deaf,
+    /// SIGKILL to a server, which starts again later with its data.
+    ServerKill,
+    /// SIGSTOP to a server.
+    ServerStop,
+    /// The wall clocks of half the clients jump.
+    ClockJump,
 }
+
+/// What may happen on a store, and how.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Hazard {
+    pub(super) fault: Fault,
+    /// Of all hazards' weights.
+    pub(super) weight: u32,
+    /// How long it lasts, in TTLs: at least, and how much more by chance.
+    pub(super) lasts: (f64, f64),
+}
+
+impl Hazard {
+    pub(super) const fn new(fault: Fault, weight: u32, at_least: f64, and_up_to: f64) -> Self {
+        Self { fault, weight, lasts: (at_least, and_up_to) }
+    }
+}
+
+/// What clients suffer on every store.
+pub(super) const OF_CLIENTS: [Hazard; 6] = [
+    Hazard::new(Fault::ShortStop, 35, 0.05, 0.75),
+    Hazard::new(Fault::LongStop, 20, 1.05, 2.0),
+    // So long that the liveness of others is seen not to depend on this one's return.
+    Hazard::new(Fault::LongStop, 5, 8.0, 4.0),
+    Hazard::new(Fault::Kill, 25, 0.0, 0.7),
+    Hazard::new(Fault::Break, 12, 0.0, 0.0),
+    Hazard::new(Fault::ClockJump, 3, 0.0, 1.0),
+];
 
 /// Whom a fault hits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,7 +78,19 @@ pub(super) struct Step {
 }
 
 impl Fault {
-    pub(super) const ALL: [Self; 5] = [Self::ShortStop, Self::LongStop, Self::Kill, Self::Break, Self::Remove];
+    pub(super) const ALL: [Self; 11] = [
+        Self::ShortStop,
+        Self::LongStop,
+        Self::Kill,
+        Self::Break,
+        Self::Remove,
+        Self::Partition,
+        Self::Cut,
+        Self::Deaf,
+        Self::ServerKill,
+        Self::ServerStop,
+        Self::ClockJump,
+    ];
 
     /// What the table calls it.
     pub(super) fn name(self) -> &'static str {
@@ -49,6 +100,12 @@ impl Fault {
             Self::Kill => "kills",
             Self::Break => "breaks",
             Self::Remove => "removals",
+            Self::Partition => "partitions",
+            Self::Cut => "cut connections",
+            Self::Deaf => "lost replies",
+            Self::ServerKill => "server kills",
+            Self::ServerStop => "server stops",
+            Self::ClockJump => "clock jumps",
         }
     }
 }
@@ -59,11 +116,22 @@ pub(super) struct Plan {
     processes: usize,
     keys: usize,
     ttl: Duration,
+    hazards: Vec<Hazard>,
 }
 
 impl Plan {
-    pub(super) fn new(seed: u64, processes: usize, keys: usize, ttl: Duration) -> Self {
-        Self { rng: Rng::with_seed(seed), processes, keys, ttl }
+    pub(super) fn new(seed: u64, processes: usize, keys: usize, ttl: Duration, hazards: Vec<Hazard>) -> Self {
+        Self { rng: Rng::with_seed(seed), processes, keys, ttl, hazards }
+    }
+
+    fn hazard(&mut self) -> Hazard {
+        let mut at = self.rng.u32(..self.hazards.iter().map(|hazard| hazard.weight).sum::<u32>());
+        let chosen = self.hazards.iter().find(|hazard| {
+            let hit = at < hazard.weight;
+            at = at.saturating_sub(hazard.weight);
+            hit
+        });
+        *chosen.expect("a number below the sum of the weights")
     }
 }
 
@@ -71,16 +139,9 @@ impl Iterator for Plan {
     type Item = Step;
 
     fn next(&mut self) -> Option<Step> {
+        let Hazard { fault, lasts: (at_least, and_up_to), .. } = self.hazard();
         let rng = &mut self.rng;
-        let (fault, lasts) = match rng.u8(..100) {
-            0..35 => (Fault::ShortStop, 0.05 + 0.75 * rng.f64()),
-            35..55 => (Fault::LongStop, 1.05 + 2.0 * rng.f64()),
-            // So long that the liveness of others is seen not to depend on this one's return.
-            55..60 => (Fault::LongStop, 8.0 + 4.0 * rng.f64()),
-            60..85 => (Fault::Kill, 0.7 * rng.f64()),
-            85..97 => (Fault::Break, 0.0),
-            _ => (Fault::Remove, 0.0),
-        };
+        let lasts = at_least + and_up_to * rng.f64();
         let holder = rng.u8(..3) > 0 || matches!(fault, Fault::Break | Fault::Remove);
         let target =
             if holder { Target::HolderOf(rng.usize(..self.keys)) } else { Target::Client(rng.usize(..self.processes)) };
@@ -95,11 +156,14 @@ mod tests {
 
     #[test]
     fn a_seed_is_a_plan() {
-        let plan = |seed| Plan::new(seed, 8, 3, Duration::from_millis(300)).take(500).collect::<Vec<_>>();
+        let hazards = OF_CLIENTS.to_vec();
+        let plan = |seed| {
+            Plan::new(seed, 8, 3, Duration::from_millis(300), hazards.clone()).take(500).collect::<Vec<_>>()
+        };
         assert_eq!(plan(7), plan(7));
         assert_ne!(plan(7), plan(8));
-        for fault in Fault::ALL {
-            assert!(plan(7).iter().any(|step| step.fault == fault), "{fault:?}");
+        for hazard in OF_CLIENTS {
+            assert!(plan(7).iter().any(|step| step.fault == hazard.fault), "{hazard:?}");
         }
         assert!(plan(7).iter().map(|step| step.after).sum::<Duration>() < Duration::from_secs(60));
     }

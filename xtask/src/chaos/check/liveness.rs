@@ -3,7 +3,7 @@
 use super::{Invariant, Violation, ms};
 use crate::chaos::belief::{self, Belief};
 use crate::chaos::event::Nanos;
-use crate::chaos::history::History;
+use crate::chaos::history::{History, merged};
 
 /// From when to when.
 type Span = (Nanos, Nanos);
@@ -62,9 +62,9 @@ fn waits(history: &History, key: &str) -> Vec<(Span, usize)> {
         let process = &history.processes[op.process];
         let Some(end) = [op.over, process.gone].into_iter().flatten().min() else { continue };
         let mut from = op.invoked;
-        for (stopped, continued) in process.stops.iter().filter(|stop| stop.1 > op.invoked && stop.0 < end) {
-            spans.push(((from, (*stopped).max(from)), op.process));
-            from = *continued;
+        for (gone, back) in process.absences().into_iter().filter(|gone| gone.1 > op.invoked && gone.0 < end) {
+            spans.push(((from, gone.max(from)), op.process));
+            from = back;
         }
         spans.push(((from, end), op.process));
     }
@@ -85,18 +85,6 @@ fn gaps(beliefs: &[Belief]) -> Vec<Span> {
     }
     gaps.push((from, Nanos::MAX));
     gaps
-}
-
-/// Spans by their beginnings, those that touch made one.
-fn merged(spans: Vec<Span>) -> Vec<Span> {
-    let mut merged: Vec<Span> = Vec::new();
-    for (from, to) in spans {
-        match merged.last_mut() {
-            Some(last) if last.1 >= from => last.1 = last.1.max(to),
-            _ => merged.push((from, to)),
-        }
-    }
-    merged
 }
 
 /// The longest span that lies within one span of each. Both are in order and don't overlap themselves.

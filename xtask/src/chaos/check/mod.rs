@@ -88,14 +88,16 @@ pub(super) fn violations(history: &History, grace: Nanos) -> Vec<Violation> {
     found
 }
 
-/// A directory that is removed under a call may fail it; nothing else in a run makes one fail.
+/// A directory that is removed under a call may fail it, and trouble with the store; nothing else makes one fail.
 fn errors(history: &History) -> Vec<Violation> {
     let excused = |key: &str, from: Nanos, to: Nanos| {
         let removed = |deed: &Deed| matches!(deed, Deed::Removed { key: removed, .. } if removed == key);
         history.acts.iter().any(|act| removed(&act.deed) && act.after >= from && act.before <= to)
     };
     let failed = history.ops.iter().filter_map(|op| Some((op, op.error.as_ref()?, op.over?)));
-    let failed = failed.filter(|(op, _, over)| !excused(&op.key, op.invoked, *over));
+    let failed = failed.filter(|(op, _, over)| {
+        !excused(&op.key, op.invoked, *over) && !history.processes[op.process].troubled(op.invoked, *over)
+    });
     let failed = failed.map(|(op, error, over)| {
         let process = &history.processes[op.process].name;
         format!("{process} asked for {} at {}: {error} at {}", op.key, ms(history, op.invoked), ms(history, over))
@@ -105,7 +107,17 @@ fn errors(history: &History) -> Vec<Violation> {
         Deed::LeftBehind { key, owner: Some(owner) } => Some(format!("all are gone, and {key} is held by {owner}")),
         _ => None,
     });
-    failed.chain(at_the_end).map(|shown_by| Violation { invariant: Invariant::Errors, shown_by }).collect()
+    let helpless = history.failures.iter().filter(|failure| {
+        let removed = |act: &super::event::Act| {
+            matches!(act.deed, Deed::Removed { .. }) && act.after >= failure.since && act.before <= failure.at
+        };
+        !history.processes[failure.process].troubled(failure.since, failure.at) && !history.acts.iter().any(removed)
+    });
+    let helpless = helpless.map(|failure| {
+        let process = &history.processes[failure.process].name;
+        format!("{process} was failed by the store: {} at {}", failure.error, ms(history, failure.at))
+    });
+    failed.chain(helpless).chain(at_the_end).map(|shown_by| Violation { invariant: Invariant::Errors, shown_by }).collect()
 }
 
 /// A moment, as people read it: milliseconds since the run began.

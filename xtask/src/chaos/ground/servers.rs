@@ -1,0 +1,31 @@
+//! Servers as the ground of a run.
+
+use std::net::SocketAddr;
+
+use anyhow::Result;
+use async_trait::async_trait;
+use distlock::LockKey;
+
+use crate::chaos::plan::Fault;
+
+/// The servers of one store.
+#[async_trait]
+pub(super) trait Servers {
+    /// The servers that the client in this place is told of.
+    fn addresses(&self, place: usize) -> Vec<SocketAddr>;
+
+    /// The URL of the store behind these addresses.
+    fn url(&self, addresses: &[SocketAddr]) -> String;
+
+    /// The server whose trouble hurts most: the one that leads.
+    fn victim(&mut self) -> Result<usize>;
+
+    /// Kills or stops a server.
+    fn hurt(&mut self, server: usize, fault: Fault) -> Result<()>;
+
+    /// Starts it again, or lets it go on.
+    fn mend(&mut self, server: usize, fault: Fault) -> Result<()>;
+
+    /// Deletes, in one step, all that the store knows of a lock, and answers the tokens of its grants.
+    async fn remove(&mut self, key: &LockKey) -> Result<Vec<u64>>;
+}
