@@ -123,7 +123,9 @@ impl Task<'_> {
         client.tell(op, now(), What::Invoked { key: key.to_string(), waits: way >= 3 });
         let answer = match way {
             0..=2 => Some(request.try_acquire().await),
-            3..=7 => Some(request.wait_at_most(LONGEST_WAIT.min(client.ttl * 16).mul_f64(self.rng.f64())).acquire().await),
+            3..=7 => {
+                Some(request.wait_at_most(LONGEST_WAIT.min(client.ttl * 16).mul_f64(self.rng.f64())).acquire().await)
+            }
             _ => {
                 // Mostly during the first call, and sometimes much later.
                 let limit = client.ttl.mul_f64(self.rng.f64().powi(6));

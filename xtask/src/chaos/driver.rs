@@ -38,7 +38,7 @@ struct Driver<'a> {
 pub(super) async fn drive(options: &Options, directory: &Path, journal: &Path, keys: &[LockKey]) -> Result<Done> {
     let ground = Ground::prepare(options.backend, directory, options.processes).await?;
     let store = distlock::open(&ground.url()).await?;
-    let hazards = [OF_CLIENTS.to_vec(), ground.hazards()].concat();
+    let hazards = [OF_CLIENTS.to_vec(), ground.hazards(options.seed)].concat();
     let urls = (0..options.processes).map(|place| ground.url_for(place)).collect();
     let until = now() + nanos(options.seconds());
     let fleet = Fleet::start(options, directory, Journal::create(journal)?, urls, keys.len(), until)?;

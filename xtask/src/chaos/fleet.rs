@@ -173,7 +173,9 @@ impl Fleet {
         let seed = recipe.seed ^ ((place as u64) << 48) ^ (self.places[place].generation << 56);
         let errors = File::create(recipe.directory.join(format!("{process}.stderr")))?;
         let mut command = Command::new(super::this_program()?);
-        command.args(["chaos-client", "--name", &process, "--url", &recipe.urls[place], "--directory"]).arg(&recipe.directory);
+        command
+            .args(["chaos-client", "--name", &process, "--url", &recipe.urls[place], "--directory"])
+            .arg(&recipe.directory);
         command.args(["--seed", &seed.to_string(), "--ttl", &humantime::format_duration(recipe.ttl).to_string()]);
         command.args(["--keys", &recipe.keys.to_string(), "--until", &recipe.until.to_string()]);
         // Some have two tasks, which queue up within the process.

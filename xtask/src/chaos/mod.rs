@@ -79,7 +79,12 @@ impl Options {
 pub(crate) fn run(options: &Options) -> Result<()> {
     println!(
         "chaos: {:?} backend, {} s, {} processes, {} keys, TTL {:?}, seed {}",
-        options.backend, options.seconds, options.processes, options.keys, options.ttl(), options.seed
+        options.backend,
+        options.seconds,
+        options.processes,
+        options.keys,
+        options.ttl(),
+        options.seed
     );
     if !clocks::Clocks::are_set() {
         println!("chaos: no wall clock jumps, for libfaketime is not installed");

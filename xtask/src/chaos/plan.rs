@@ -47,14 +47,13 @@ impl Hazard {
 }
 
 /// What clients suffer on every store.
-pub(super) const OF_CLIENTS: [Hazard; 6] = [
+pub(super) const OF_CLIENTS: [Hazard; 5] = [
     Hazard::new(Fault::ShortStop, 35, 0.05, 0.75),
     Hazard::new(Fault::LongStop, 20, 1.05, 2.0),
     // So long that the liveness of others is seen not to depend on this one's return.
     Hazard::new(Fault::LongStop, 5, 8.0, 4.0),
     Hazard::new(Fault::Kill, 25, 0.0, 0.7),
     Hazard::new(Fault::Break, 12, 0.0, 0.0),
-    Hazard::new(Fault::ClockJump, 3, 0.0, 1.0),
 ];
 
 /// Whom a fault hits.
@@ -157,9 +156,8 @@ mod tests {
     #[test]
     fn a_seed_is_a_plan() {
         let hazards = OF_CLIENTS.to_vec();
-        let plan = |seed| {
-            Plan::new(seed, 8, 3, Duration::from_millis(300), hazards.clone()).take(500).collect::<Vec<_>>()
-        };
+        let plan =
+            |seed| Plan::new(seed, 8, 3, Duration::from_millis(300), hazards.clone()).take(500).collect::<Vec<_>>();
         assert_eq!(plan(7), plan(7));
         assert_ne!(plan(7), plan(8));
         for hazard in OF_CLIENTS {

@@ -125,6 +125,17 @@ mod tests {
     }
 
     #[test]
+    fn one_in_trouble_does_not_wait_and_trouble_may_overlap_a_stop() {
+        let mut story = Story::new();
+        let told = story.waited(0, 2 * PATIENCE);
+        told.troubled(PATIENCE - 20, PATIENCE + 5).stopped(PATIENCE - 10, PATIENCE + 10);
+        assert_eq!(found(&story), []);
+        let mut story = Story::new();
+        story.waited(0, 2 * PATIENCE).troubled(PATIENCE + 10, PATIENCE + 20);
+        assert_eq!(found(&story), [Invariant::Liveness]);
+    }
+
+    #[test]
     fn a_lock_that_is_held_may_be_waited_for() {
         let mut story = Story::new();
         story.grant(0, 10, 1).renewed(4 * PATIENCE).let_go(3 * PATIENCE);

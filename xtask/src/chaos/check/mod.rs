@@ -117,7 +117,11 @@ fn errors(history: &History) -> Vec<Violation> {
         let process = &history.processes[failure.process].name;
         format!("{process} was failed by the store: {} at {}", failure.error, ms(history, failure.at))
     });
-    failed.chain(helpless).chain(at_the_end).map(|shown_by| Violation { invariant: Invariant::Errors, shown_by }).collect()
+    failed
+        .chain(helpless)
+        .chain(at_the_end)
+        .map(|shown_by| Violation { invariant: Invariant::Errors, shown_by })
+        .collect()
 }
 
 /// A moment, as people read it: milliseconds since the run began.
@@ -181,6 +185,16 @@ mod tests {
         assert_eq!(found(&story), [Invariant::Errors]);
         story.removed(&[], 150, 160);
         assert_eq!(found(&story), []);
+    }
+
+    #[test]
+    fn a_call_that_fails_is_excused_by_trouble_at_that_time_only() {
+        for (troubles, expected) in [((150, 160), vec![]), ((10, 99), vec![Invariant::Errors; 2])] {
+            let mut story = Story::new();
+            story.failed(100, 200).troubled(troubles.0, troubles.1);
+            story.helpless(140, 170);
+            assert_eq!(found(&story), expected);
+        }
     }
 
     #[test]

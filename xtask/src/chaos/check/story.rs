@@ -2,7 +2,7 @@
 
 use super::{Invariant, Nanos, violations};
 use crate::chaos::event::{Act, Deed};
-use crate::chaos::history::{Grant, History, Op, Process, Trespass};
+use crate::chaos::history::{Failure, Grant, History, Op, Process, Trespass};
 use crate::chaos::resource::Step;
 
 pub(super) const TTL: Nanos = 300;
@@ -54,8 +54,16 @@ impl Story {
         Told { op: self.0.ops.last_mut().unwrap(), process: self.0.processes.last_mut().unwrap() }
     }
 
-    pub(super) fn failed(&mut self, invoked: Nanos, over: Nanos) {
-        self.waited(invoked, over).op.error = Some("no".into());
+    pub(super) fn failed(&mut self, invoked: Nanos, over: Nanos) -> Told<'_> {
+        let told = self.waited(invoked, over);
+        told.op.error = Some("no".into());
+        told
+    }
+
+    /// A release or a look that the store fails, of the last process told of.
+    pub(super) fn helpless(&mut self, since: Nanos, at: Nanos) {
+        let process = self.0.processes.len() - 1;
+        self.0.failures.push(Failure { process, since, at, error: "no".into() });
     }
 
     pub(super) fn broke(&mut self, token: u64, before: Nanos, after: Nanos) {
@@ -143,5 +151,10 @@ impl Told<'_> {
 
     pub(super) fn stopped(self, from: Nanos, to: Nanos) {
         self.process.stops.push((from, to));
+    }
+
+    pub(super) fn troubled(self, from: Nanos, to: Nanos) -> Self {
+        self.process.troubles.push((from, to));
+        self
     }
 }

@@ -116,11 +116,14 @@ impl Ground {
     }
 
     /// What may happen here beyond what happens to clients.
-    pub(super) fn hazards(&self) -> Vec<Hazard> {
+    pub(super) fn hazards(&self, seed: u64) -> Vec<Hazard> {
+        let (remove, clocks) = (Hazard::new(Fault::Remove, 3, 0.0, 0.0), Hazard::new(Fault::ClockJump, 3, 0.0, 1.0));
         match &self.site {
-            Site::Directory(_) => vec![Hazard::new(Fault::Remove, 3, 0.0, 0.0)],
+            // A directory's tokens survive its removal by the clients' wall clocks: one of the two at a time.
+            Site::Directory(_) => vec![if seed.is_multiple_of(2) { clocks } else { remove }],
             Site::Servers(_) => vec![
-                Hazard::new(Fault::Remove, 3, 0.0, 0.0),
+                remove,
+                clocks,
                 Hazard::new(Fault::Partition, 10, 0.1, 2.0),
                 Hazard::new(Fault::Cut, 8, 0.0, 0.0),
                 Hazard::new(Fault::Deaf, 8, 0.05, 0.8),
