@@ -1,1 +1,5 @@
-//! Real redis servers.
+//! Real Redis servers: one, with its replica, under Sentinel, or as a cluster.
+
+mod server;
+
+pub use server::{Cli, RedisServer};
