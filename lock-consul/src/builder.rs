@@ -123,7 +123,11 @@ impl ConsulBackendBuilder {
         if secure {
             let identity = self.identity.as_ref().map(|(certificate, key)| (&**certificate, &**key));
             http = http.tls_backend_preconfigured(tls::config(self.ca.as_deref(), identity)?).https_only(true);
-        } else if self.ca.is_some() || self.identity.is_some() {
+        } else {
+            // Without one of its own, the client asks for a provider that the whole process shares.
+            http = http.tls_backend_preconfigured(tls::trusting_nobody()?);
+        }
+        if !secure && (self.ca.is_some() || self.identity.is_some()) {
             return Err(bad("a certificate is given, and the address is without TLS: use https (consuls://)"));
         }
         let http = http.build().map_err(|error| bad(format!("the HTTP client: {error}")).with_source(error))?;

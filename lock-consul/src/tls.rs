@@ -6,18 +6,14 @@ use std::sync::Arc;
 use lock_core::{BackendError, ErrorKind, Operation};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier};
 
 /// A TLS set-up of this client's own: nothing global is installed or asked.
 ///
 /// # Errors
 /// When a file can't be read, or isn't what it should be.
 pub(crate) fn config(ca: Option<&Path>, identity: Option<(&Path, &Path)>) -> Result<ClientConfig, BackendError> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| bad("TLS can't be set up", &error))?
-        .with_root_certificates(roots(ca)?);
+    let builder = builder()?.with_root_certificates(roots(ca)?);
     let Some((certificate, key)) = identity else { return Ok(builder.with_no_client_auth()) };
     let chain = certificates(certificate)?;
     let private = PrivateKeyDer::from_pem_file(key)
@@ -25,6 +21,17 @@ pub(crate) fn config(ca: Option<&Path>, identity: Option<(&Path, &Path)>) -> Res
     builder
         .with_client_auth_cert(chain, private)
         .map_err(|error| bad(&format!("{} and {} can't be used", certificate.display(), key.display()), &error))
+}
+
+/// For a client that speaks without TLS.
+pub(crate) fn trusting_nobody() -> Result<ClientConfig, BackendError> {
+    Ok(builder()?.with_root_certificates(RootCertStore::empty()).with_no_client_auth())
+}
+
+fn builder() -> Result<ConfigBuilder<ClientConfig, WantsVerifier>, BackendError> {
+    ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| bad("TLS can't be set up", &error))
 }
 
 fn roots(ca: Option<&Path>) -> Result<RootCertStore, BackendError> {
