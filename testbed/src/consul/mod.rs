@@ -1,1 +1,9 @@
 //! Real consul servers.
+
+mod agent;
+mod cluster;
+mod http;
+
+pub use agent::{Agent, Settings};
+pub use cluster::Cluster;
+pub use http::{Answer, request};

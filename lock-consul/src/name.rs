@@ -1,0 +1,58 @@
+//! Where a lock's keys are.
+
+use lock_core::{LockKey, OwnerId};
+
+/// Consul itself has no limit that matters; what shows keys to people has.
+const MAX_NAME: usize = 400;
+/// The key that is the lock: the same that `consul lock NAME` takes.
+pub(crate) const LOCK: &str = ".lock";
+
+/// The keys of one lock: `<prefix><name>/.lock`, and a place in the queue for each who waits.
+#[derive(Debug, Clone)]
+pub(crate) struct Place {
+    /// Ends with a slash.
+    pub(crate) directory: String,
+    pub(crate) lock: String,
+}
+
+impl Place {
+    pub(crate) fn of(prefix: &str, key: &LockKey) -> Self {
+        let directory = format!("{prefix}{}/", key.encoded_within(MAX_NAME));
+        Self { lock: format!("{directory}{LOCK}"), directory }
+    }
+
+    /// Where `owner` stands in the queue.
+    pub(crate) fn contender(&self, owner: OwnerId) -> String {
+        format!("{}{owner}", self.directory)
+    }
+}
+
+/// The name of the lock whose key this is; `None` for any other key.
+pub(crate) fn lock_name<'a>(prefix: &str, key: &'a str) -> Option<&'a str> {
+    let name = key.strip_prefix(prefix)?.strip_suffix(LOCK)?.strip_suffix('/')?;
+    (!name.is_empty() && !name.contains('/')).then_some(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fault_28_no_key_leaves_its_place() {
+        for key in ["../x", "*", "a//b", "%2F", ".lock", "a/.lock", "x\0", &"é".repeat(500)] {
+            let key = LockKey::new(key).unwrap();
+            let place = Place::of("p/", &key);
+            let name = lock_name("p/", &place.lock).unwrap();
+            assert_eq!(name, key.encoded_within(MAX_NAME));
+            assert!(name.len() <= MAX_NAME);
+        }
+    }
+
+    #[test]
+    fn only_locks_are_taken_for_locks() {
+        assert_eq!(lock_name("p/", "p/a/.lock"), Some("a"));
+        for other in ["p/a/b/.lock", "p/.lock", "a/.lock", "p/a/.locked", "p/a/x.lock", "p/a"] {
+            assert_eq!(lock_name("p/", other), None, "{other}");
+        }
+    }
+}
