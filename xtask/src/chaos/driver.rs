@@ -36,7 +36,7 @@ struct Driver<'a> {
 
 /// Drives one run. All journals are in `directory` afterwards.
 pub(super) async fn drive(options: &Options, directory: &Path, journal: &Path, keys: &[LockKey]) -> Result<Done> {
-    let ground = Ground::prepare(options.backend, directory, options.processes).await?;
+    let ground = Ground::prepare(options.backend, directory, options.processes)?;
     let store = distlock::open(&ground.url()).await?;
     let hazards = [OF_CLIENTS.to_vec(), ground.hazards(options.seed)].concat();
     let urls = (0..options.processes).map(|place| ground.url_for(place)).collect();

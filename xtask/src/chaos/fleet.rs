@@ -52,7 +52,7 @@ impl Fleet {
         keys: usize,
         until: Nanos,
     ) -> Result<Self> {
-        let (clocks, directory) = (Clocks::find(&directory)?, directory.to_owned());
+        let (clocks, directory) = (Clocks::find(directory)?, directory.to_owned());
         let recipe = Recipe { urls, directory, seed: options.seed, ttl: options.ttl(), keys, until, clocks };
         let places = (0..options.processes).map(|_| Place { due: Some(0), ..Place::default() }).collect();
         let mut fleet = Self { places, recipe, journal, until };

@@ -202,7 +202,7 @@ impl History {
     /// Puts a trouble down with each process that it is about: all, or those of one place.
     fn trouble(&mut self, place: Option<usize>, from: Nanos, to: Nanos) {
         let affected = self.processes.iter_mut().filter(|process| {
-            let place = place.map(|place| super::fleet::names_in(place));
+            let place = place.map(super::fleet::names_in);
             place.is_none_or(|prefix| process.name.starts_with(&prefix))
         });
         affected.for_each(|process| process.troubles.push((from, to)));

@@ -63,6 +63,8 @@ pub(crate) struct Options {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Backend {
     File,
+    Redis,
+    Consul,
 }
 
 impl Options {

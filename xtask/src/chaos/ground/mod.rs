@@ -1,7 +1,9 @@
 //! The store that a run stands on, and what can be done to it: cut off, stopped, killed, emptied.
 
+mod consul;
 mod directory;
 mod gate;
+mod redis;
 mod servers;
 
 use std::path::Path;
@@ -36,6 +38,9 @@ impl Terms {
     pub(super) fn of(backend: Backend) -> Self {
         let (millis, reaped_within, settle, rest) = match backend {
             Backend::File => (300, 1, 0, 0),
+            Backend::Redis => (500, 1, 2_000, 2_000),
+            // Consul reaps a session within twice its TTL.
+            Backend::Consul => (10_000, 2, 10_000, 15_000),
         };
         Self {
             ttl: Duration::from_millis(millis),
@@ -87,14 +92,16 @@ pub(super) struct Removal {
 
 impl Ground {
     /// Starts the store, and a gate for each client.
-    pub(super) async fn prepare(backend: Backend, directory: &Path, places: usize) -> Result<Self> {
+    pub(super) fn prepare(backend: Backend, directory: &Path, places: usize) -> Result<Self> {
         let terms = Terms::of(backend);
         let site = match backend {
             Backend::File => Site::Directory(Directory::new(directory)?),
+            Backend::Redis => Site::Servers(Box::new(redis::Redis::start()?)),
+            Backend::Consul => Site::Servers(Box::new(consul::Consul::start()?)),
         };
         let gates = match &site {
             Site::Directory(_) => Vec::new(),
-            Site::Servers(servers) => (0..places).map(|place| Gate::to(&servers.addresses(place))).collect(),
+            Site::Servers(servers) => (0..places).map(|_| Gate::to(&servers.addresses())).collect(),
         };
         Ok(Self { site, gates, terms, ills: Vec::new(), rested: 0 })
     }
@@ -103,7 +110,7 @@ impl Ground {
     pub(super) fn url(&self) -> String {
         match &self.site {
             Site::Directory(directory) => directory.url(),
-            Site::Servers(servers) => servers.url(&servers.addresses(0)),
+            Site::Servers(servers) => servers.url(&servers.addresses()),
         }
     }
 

@@ -10,9 +10,9 @@ use crate::chaos::plan::Fault;
 
 /// The servers of one store.
 #[async_trait]
-pub(super) trait Servers {
-    /// The servers that the client in this place is told of.
-    fn addresses(&self, place: usize) -> Vec<SocketAddr>;
+pub(super) trait Servers: Send {
+    /// The servers that clients are told of.
+    fn addresses(&self) -> Vec<SocketAddr>;
 
     /// The URL of the store behind these addresses.
     fn url(&self, addresses: &[SocketAddr]) -> String;
