@@ -4,9 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use etcd_client::{LeaseGrantOptions, LeaseTimeToLiveResponse};
-use lock_core::{
-    AcquireRequest, Attempt, BackendError, Contention, ErrorKind, FencingToken, Grant, Operation, Ttl,
-};
+use lock_core::{AcquireRequest, Attempt, BackendError, Contention, ErrorKind, FencingToken, Grant, Operation, Ttl};
 
 use crate::backend::Shared;
 use crate::error::{Failed, place_lost};
@@ -152,12 +150,7 @@ impl Shared {
     }
 
     /// Somebody else's. For one who has no place yet, also how long their lease lives.
-    async fn held(
-        &self,
-        session: &Session,
-        request: &AcquireRequest,
-        seen: &Seen,
-    ) -> Result<Attempt, BackendError> {
+    async fn held(&self, session: &Session, request: &AcquireRequest, seen: &Seen) -> Result<Attempt, BackendError> {
         self.remember_contended(request.key());
         let Attempt::Held(contention) = self.held_by(request, seen)? else { return Err(given_up()) };
         let Some(first) = &seen.first else { return Ok(Attempt::Held(contention)) };
@@ -233,10 +226,8 @@ impl Shared {
         if lease == 0 {
             return Ok(None);
         }
-        let answer: LeaseTimeToLiveResponse = session
-            .call(operation, |mut link| async move { link.lease.time_to_live(lease, None).await })
-            .await?
-            .value;
+        let answer: LeaseTimeToLiveResponse =
+            session.call(operation, |mut link| async move { link.lease.time_to_live(lease, None).await }).await?.value;
         // Whole seconds, rounded down: it lives for less than one more.
         let left = u64::try_from(answer.ttl()).ok().map(|seconds| Duration::from_secs(seconds + 1));
         Ok(left.zip(whole_seconds(answer.granted_ttl())).map(|(left, granted)| (left.min(granted.get()), granted)))

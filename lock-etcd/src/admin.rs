@@ -9,7 +9,7 @@ use lock_core::{BackendError, BreakOutcome, FencingToken, Finding, LockAdmin, Lo
 
 use crate::EtcdBackend;
 use crate::backend::Shared;
-use crate::names::{lock_of, lease_of};
+use crate::names::{lease_of, lock_of};
 use crate::queue::first_options;
 use crate::session::{IntoError, Session};
 use crate::value;
@@ -167,7 +167,8 @@ impl Shared {
 /// Whether the key bears the id of its lease, as `etcdctl lock` and a lock of ours with its own lease do.
 fn is_of_this_key_alone(held: &KeyValue) -> bool {
     let own = value::owner_of(held).map(lease_of);
-    held.lease() != 0 && own.is_none_or(|own| own == held.lease())
+    held.lease() != 0
+        && own.is_none_or(|own| own == held.lease())
         && held.key().ends_with(format!("/{:x}", held.lease()).as_bytes())
 }
 

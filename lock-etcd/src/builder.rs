@@ -140,7 +140,10 @@ impl EtcdBackendBuilder {
             None => Ok(made),
             Some(tls) => made.tls_config(tls.config()).map_err(|error| {
                 let why = std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
-                invalid(format!("the certificates can't be used: {why}"), "they are PEM files: look at ca=, cert=, key=")
+                invalid(
+                    format!("the certificates can't be used: {why}"),
+                    "they are PEM files: look at ca=, cert=, key=",
+                )
             }),
         }
     }

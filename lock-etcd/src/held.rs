@@ -43,9 +43,9 @@ impl Held {
     async fn watch(self) {
         let (Some(shared), Some(session)) = (self.shared.upgrade(), self.session.upgrade()) else { return };
         let owner = self.claim.owner();
-        let is_held = shared.owners.with(owner, |known| {
-            known.state == State::Holding(self.token) && matches!(known.watch, Watch::None)
-        });
+        let is_held = shared
+            .owners
+            .with(owner, |known| known.state == State::Holding(self.token) && matches!(known.watch, Watch::None));
         if is_held != Some(true) {
             return;
         }

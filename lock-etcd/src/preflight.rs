@@ -213,9 +213,8 @@ async fn try_out(shared: &Arc<Shared>) -> Vec<Finding> {
 async fn acquire_and_release(shared: &Arc<Shared>) -> Result<(Ttl, Ttl), BackendError> {
     let asked = Ttl::new(shared.capabilities().min_ttl()).unwrap_or_default();
     let name = format!("distlock-doctor-{:08x}", fastrand::u32(..));
-    let key = LockKey::new(name).map_err(|error| {
-        BackendError::new(ErrorKind::Protocol, OPERATION, error.to_string())
-    })?;
+    let key =
+        LockKey::new(name).map_err(|error| BackendError::new(ErrorKind::Protocol, OPERATION, error.to_string()))?;
     let request = AcquireRequest::new(key, asked);
     let attempt = shared.try_acquire(&request).await;
     let released = shared.release(&request.claim()).await;
@@ -232,12 +231,7 @@ fn not_told(check: &'static str, error: &BackendError) -> Finding {
     warning(check, format!("it isn't told: {}", error.message()), "it couldn't be checked", advice)
 }
 
-fn warning(
-    check: &'static str,
-    what: impl Into<String>,
-    why: impl Into<String>,
-    advice: impl Into<String>,
-) -> Finding {
+fn warning(check: &'static str, what: impl Into<String>, why: impl Into<String>, advice: impl Into<String>) -> Finding {
     Finding::new(Severity::Warning, check, what, why, advice)
 }
 

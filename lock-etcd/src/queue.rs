@@ -142,9 +142,11 @@ pub(crate) fn leave_as_holder(place: &Place, token: i64) -> Txn {
 
 /// Leaves the queue from wherever the owner is in it.
 pub(crate) fn leave(place: &Place) -> Txn {
-    Txn::new()
-        .when([Compare::create_revision(place.key.clone(), CompareOp::Greater, 0)])
-        .and_then([own(place, true), first(&place.queue), TxnOp::delete(place.key.clone(), None)])
+    Txn::new().when([Compare::create_revision(place.key.clone(), CompareOp::Greater, 0)]).and_then([
+        own(place, true),
+        first(&place.queue),
+        TxnOp::delete(place.key.clone(), None),
+    ])
 }
 
 /// Writes down that the owner gave up, and takes its key away.

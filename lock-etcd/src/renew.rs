@@ -36,7 +36,9 @@ impl Shared {
             known.kept_alive = sent;
             matches!(known.watch, Watch::Live(_))
         });
-        if watched != Some(true) && !session.checks.is(&session, OPERATION, &place.key, token).await.or_error(OPERATION)? {
+        if watched != Some(true)
+            && !session.checks.is(&session, OPERATION, &place.key, token).await.or_error(OPERATION)?
+        {
             return Ok(Renewal::Lost);
         }
         Ok(Renewal::Renewed(lives))

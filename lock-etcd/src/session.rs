@@ -153,12 +153,7 @@ impl Session {
             result => result,
         };
         let client = client.map_err(|error| error::failed(operation, self.name(index), error))?;
-        Ok(Link {
-            kv: client.kv_client(),
-            lease: client.lease_client(),
-            watch: client.watch_client(),
-            client,
-        })
+        Ok(Link { kv: client.kv_client(), lease: client.lease_client(), watch: client.watch_client(), client })
     }
 }
 

@@ -50,8 +50,7 @@ pub(crate) fn record(key: &LockKey, held: &KeyValue) -> LockRecord {
     let Some(stored) = stored(held) else { return record };
     let Ok(owner) = stored.owner.parse::<OwnerId>() else { return record };
     let label = stored.label.filter(|label| label.len() <= Label::MAX_LEN);
-    let mut record =
-        record.with_grant(owner, token).with_description(stored.host, stored.pid, stored.program, label);
+    let mut record = record.with_grant(owner, token).with_description(stored.host, stored.pid, stored.program, label);
     if let Ok(ttl) = Ttl::new(Duration::from_millis(stored.ttl_ms)) {
         record = record.with_lease(ttl, None);
     }

@@ -123,12 +123,7 @@ impl Shared {
         last.unwrap_or_else(Instant::now) + ttl.get() / 3
     }
 
-    async fn keep_place(
-        &self,
-        session: &Session,
-        request: &AcquireRequest,
-        place: &Place,
-    ) -> Result<(), BackendError> {
+    async fn keep_place(&self, session: &Session, request: &AcquireRequest, place: &Place) -> Result<(), BackendError> {
         let sent = Instant::now();
         if self.keep(session, OPERATION, place.lease).await.or_error(OPERATION)?.is_none() {
             return Err(self.gone(request));
@@ -156,10 +151,7 @@ async fn watch(
     session.watches.watch(session, OPERATION, key, listener).await.or_error(OPERATION)
 }
 
-async fn both_live(
-    session: &Session,
-    told: &mut mpsc::UnboundedReceiver<(Whose, News)>,
-) -> Result<(), BackendError> {
+async fn both_live(session: &Session, told: &mut mpsc::UnboundedReceiver<(Whose, News)>) -> Result<(), BackendError> {
     let limit: Duration = session.limit();
     let live = async {
         let mut live = 0;

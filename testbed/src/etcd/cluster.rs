@@ -97,9 +97,8 @@ impl Etcd {
 
     fn start(options: &EtcdOptions) -> Result<Self> {
         let program = binary::find("etcd", "DISTLOCK_ETCD")?;
-        let ports = (0..options.members)
-            .map(|_| Ok((port::free()?, port::free()?)))
-            .collect::<Result<Vec<(u16, u16)>>>()?;
+        let ports =
+            (0..options.members).map(|_| Ok((port::free()?, port::free()?))).collect::<Result<Vec<(u16, u16)>>>()?;
         let peers: Vec<_> =
             ports.iter().enumerate().map(|(n, (_, peer))| format!("m{n}=http://127.0.0.1:{peer}")).collect();
         let peers = peers.join(",");
@@ -215,14 +214,7 @@ impl Etcd {
     }
 }
 
-fn arguments(
-    options: &EtcdOptions,
-    directory: &Path,
-    n: usize,
-    client: u16,
-    peer: u16,
-    peers: &str,
-) -> Vec<String> {
+fn arguments(options: &EtcdOptions, directory: &Path, n: usize, client: u16, peer: u16, peers: &str) -> Vec<String> {
     let scheme = if options.tls.is_some() { "https" } else { "http" };
     let mut arguments = vec![
         format!("--name=m{n}"),
