@@ -22,6 +22,9 @@ pub(super) type Done = BTreeMap<Fault, usize>;
 /// How often clients and ground are looked after.
 const TICK: Duration = Duration::from_millis(2);
 
+/// How long a look at a lock may take.
+const PATIENCE: Duration = Duration::from_millis(300);
+
 /// How long clients have, at the end, to let go of what they hold: so many TTLs, and a grace for what hangs.
 const FAREWELL: (u32, Duration) = (6, Duration::from_secs(10));
 
@@ -179,7 +182,9 @@ impl Driver<'_> {
 
     /// A store that is away names nobody.
     async fn holder(&self, key: &LockKey) -> Result<Option<LockRecord>> {
-        match self.store.inspect(key).await {
+        // Nor does one that takes its time: clients and servers wait for their next turn meanwhile.
+        let Ok(answer) = tokio::time::timeout(PATIENCE, self.store.inspect(key)).await else { return Ok(None) };
+        match answer {
             Err(error) if error.is_transient() && !self.ground.is_well() => Ok(None),
             answer => answer.context("looking who holds a lock"),
         }

@@ -64,6 +64,7 @@ pub(crate) struct Options {
 pub(crate) enum Backend {
     File,
     Redis,
+    Etcd,
     Consul,
 }
 
@@ -98,7 +99,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let judged = runtime.block_on(driver::drive(options, directory.path(), &driver_journal, &keys)).and_then(|done| {
         let history = history::load(directory.path(), &driver_journal, &names)?;
-        let patience = client::nanos(options.ttl() * ground::Terms::of(options.backend).reaped_within + GRACE);
+        let terms = ground::Terms::of(options.backend);
+        let nanos = client::nanos(options.ttl() * terms.reaped_within + GRACE);
+        let patience = check::Patience { nanos, waiters_may_hold: terms.waiters_may_hold };
         let found = check::violations(&history, patience);
         print!("{}", report::table(&history, &done, &found));
         Ok(found)

@@ -1,6 +1,6 @@
 //! (f) Whoever waits for a lock that nobody holds gets it: after a release, a loss or a death.
 
-use super::{Invariant, Violation, ms};
+use super::{Invariant, Patience, Violation, ms};
 use crate::chaos::belief::{self, Belief};
 use crate::chaos::event::Nanos;
 use crate::chaos::history::{History, merged};
@@ -10,8 +10,12 @@ type Span = (Nanos, Nanos);
 
 /// `patience`: how long a client that runs may wait for a lock in which nobody believes. A TTL is a
 /// part of it, since a client may be stopped between its grant at the store and its knowing of it.
-pub(super) fn check(history: &History, key: &str, beliefs: &[Belief], patience: Nanos) -> Vec<Violation> {
-    let free = gaps(beliefs);
+pub(super) fn check(history: &History, key: &str, beliefs: &[Belief], patience: Patience) -> Vec<Violation> {
+    let mut free = gaps(beliefs);
+    if patience.waiters_may_hold {
+        free = split(free, &disappearances(history, key));
+    }
+    let patience = patience.nanos;
     let starved = waits(history, key).into_iter().filter_map(|(span, process)| {
         let (from, to) = longest_common(&[span], &free).filter(|(from, to)| to - from > patience)?;
         let shown_by = format!(
@@ -53,6 +57,36 @@ pub(in crate::chaos) fn takeovers(history: &History, key: &str) -> Vec<Nanos> {
         Some(next - since)
     });
     took.collect()
+}
+
+/// When somebody who waited for a key died, stopped or was cut off. In order.
+///
+/// Its place in a queue at the store lives for a TTL from then, and if its turn comes, that is a lock held by nobody
+/// who knows it. The patience of those behind begins anew.
+fn disappearances(history: &History, key: &str) -> Vec<Nanos> {
+    let mut times = Vec::new();
+    for op in history.ops.iter().filter(|op| op.waits && op.key == key) {
+        let process = &history.processes[op.process];
+        let over = op.over.unwrap_or(Nanos::MAX);
+        let ends = process.absences().into_iter().map(|absence| absence.0).chain(process.gone);
+        times.extend(ends.filter(|end| (op.invoked..=over).contains(end)));
+    }
+    times.sort_unstable();
+    times
+}
+
+/// The spans, cut in two wherever a time falls into one.
+fn split(spans: Vec<Span>, at: &[Nanos]) -> Vec<Span> {
+    let mut pieces = Vec::new();
+    for (mut from, to) in spans {
+        let first = at.partition_point(|time| *time <= from);
+        for time in at[first..].iter().take_while(|time| **time < to) {
+            pieces.push((from, *time));
+            from = *time;
+        }
+        pieces.push((from, to));
+    }
+    pieces
 }
 
 /// When who waited for a key and was running, by their beginnings.
@@ -105,6 +139,7 @@ fn longest_common(some: &[Span], others: &[Span]) -> Option<Span> {
 #[cfg(test)]
 mod tests {
     use super::super::story::{PATIENCE, Story, found};
+    use super::super::violations;
     use super::*;
 
     #[test]
@@ -114,6 +149,17 @@ mod tests {
             story.grant(0, 10, 1).renewed(1_000).killed(110);
             story.waited(20, over);
             assert_eq!(found(&story), expected);
+        }
+    }
+
+    #[test]
+    fn where_waiters_may_hold_the_patience_begins_anew_when_one_dies() {
+        for (waiters_may_hold, expected) in [(true, vec![]), (false, vec![Invariant::Liveness])] {
+            let mut story = Story::new();
+            story.waited(0, PATIENCE + 500);
+            story.waited(10, PATIENCE + 400).killed(600);
+            let found = violations(&story.history(), Patience { nanos: PATIENCE, waiters_may_hold });
+            assert_eq!(found.into_iter().map(|found| found.invariant).collect::<Vec<_>>(), expected);
         }
     }
 

@@ -72,8 +72,17 @@ impl Invariant {
     }
 }
 
-/// Everything that is wrong with a history. `grace` is for waking, scheduling and a loaded machine.
-pub(super) fn violations(history: &History, grace: Nanos) -> Vec<Violation> {
+/// How long a client may wait for a lock in which nobody believes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Patience {
+    /// The TTL, as often as the store needs it, and a grace for waking, scheduling and a loaded machine.
+    pub(super) nanos: Nanos,
+    /// Whoever is first in the queue holds the lock at the store, alive or not.
+    pub(super) waiters_may_hold: bool,
+}
+
+/// Everything that is wrong with a history.
+pub(super) fn violations(history: &History, patience: Patience) -> Vec<Violation> {
     let mut found = Vec::new();
     for (key, steps) in &history.resources {
         let beliefs = super::belief::of_key(history, key);
@@ -82,7 +91,7 @@ pub(super) fn violations(history: &History, grace: Nanos) -> Vec<Violation> {
         found.extend(losses::check(history, &beliefs));
         found.extend(resource::check(history, key, steps, &beliefs));
         found.extend(trespass::check(history, key, &beliefs));
-        found.extend(liveness::check(history, key, &beliefs, grace));
+        found.extend(liveness::check(history, key, &beliefs, patience));
     }
     found.extend(errors(history));
     found

@@ -1,6 +1,6 @@
 //! Histories made by hand, so that each invariant is seen to catch what breaks it.
 
-use super::{Invariant, Nanos, violations};
+use super::{Invariant, Nanos, Patience, violations};
 use crate::chaos::event::{Act, Deed};
 use crate::chaos::history::{Failure, Grant, History, Op, Process, Trespass};
 use crate::chaos::resource::Step;
@@ -19,7 +19,10 @@ pub(super) struct Told<'a> {
 
 /// The invariants that a story breaks.
 pub(super) fn found(story: &Story) -> Vec<Invariant> {
-    violations(&story.0, PATIENCE).into_iter().map(|violation| violation.invariant).collect()
+    violations(&story.0, Patience { nanos: PATIENCE, waiters_may_hold: false })
+        .into_iter()
+        .map(|violation| violation.invariant)
+        .collect()
 }
 
 impl Story {

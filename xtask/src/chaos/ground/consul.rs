@@ -28,7 +28,7 @@ impl Servers for Consul {
         format!("consul://{}", addresses[0])
     }
 
-    fn victim(&mut self) -> Result<usize> {
+    fn victim(&mut self, _: Fault) -> Result<usize> {
         self.0.leader().context("no Consul server leads")
     }
 

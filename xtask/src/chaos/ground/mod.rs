@@ -2,6 +2,7 @@
 
 mod consul;
 mod directory;
+mod etcd;
 mod gate;
 mod redis;
 mod servers;
@@ -28,6 +29,8 @@ pub(super) struct Terms {
     pub(super) ttl: Duration,
     /// How many TTLs an abandoned lease may live.
     pub(super) reaped_within: u32,
+    /// Whoever is first in the queue holds the lock at the store, alive or not.
+    pub(super) waiters_may_hold: bool,
     /// How long the store needs, after a server was away, until it serves everybody again.
     pub(super) settles_within: Duration,
     /// How long a store is left alone after a server was away.
@@ -39,12 +42,14 @@ impl Terms {
         let (millis, reaped_within, settle, rest) = match backend {
             Backend::File => (300, 1, 0, 0),
             Backend::Redis => (500, 1, 2_000, 2_000),
+            Backend::Etcd => (2_000, 1, 6_000, 6_000),
             // Consul reaps a session within twice its TTL.
             Backend::Consul => (10_000, 2, 10_000, 15_000),
         };
         Self {
             ttl: Duration::from_millis(millis),
             reaped_within,
+            waiters_may_hold: backend != Backend::File,
             settles_within: Duration::from_millis(settle),
             rest: Duration::from_millis(rest),
         }
@@ -97,6 +102,7 @@ impl Ground {
         let site = match backend {
             Backend::File => Site::Directory(Directory::new(directory)?),
             Backend::Redis => Site::Servers(Box::new(redis::Redis::start()?)),
+            Backend::Etcd => Site::Servers(Box::new(etcd::Etcd::start()?)),
             Backend::Consul => Site::Servers(Box::new(consul::Consul::start()?)),
         };
         let gates = match &site {
@@ -144,7 +150,7 @@ impl Ground {
     pub(super) fn hurt(&mut self, fault: Fault, place: usize, until: Nanos) -> Result<Option<Deed>> {
         let Site::Servers(servers) = &mut self.site else { return Ok(None) };
         let is_server = matches!(fault, Fault::ServerKill | Fault::ServerStop);
-        let at = if is_server { At::Server(servers.victim()?) } else { At::Gate(place) };
+        let at = if is_server { At::Server(servers.victim(fault)?) } else { At::Gate(place) };
         let busy = self.ills.iter().any(|ill| ill.at == at || (is_server && matches!(ill.at, At::Server(_))));
         if busy || (is_server && now() < self.rested) {
             return Ok(None);

@@ -34,7 +34,7 @@ impl Servers for Redis {
         format!("redis://{}", addresses[0])
     }
 
-    fn victim(&mut self) -> Result<usize> {
+    fn victim(&mut self, _: Fault) -> Result<usize> {
         Ok(0)
     }
 

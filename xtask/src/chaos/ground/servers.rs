@@ -17,8 +17,8 @@ pub(super) trait Servers: Send {
     /// The URL of the store behind these addresses.
     fn url(&self, addresses: &[SocketAddr]) -> String;
 
-    /// The server whose trouble hurts most: the one that leads.
-    fn victim(&mut self) -> Result<usize>;
+    /// The server whose trouble hurts most: the one that leads, where the store claims to stand that.
+    fn victim(&mut self, fault: Fault) -> Result<usize>;
 
     /// Kills or stops a server.
     fn hurt(&mut self, server: usize, fault: Fault) -> Result<()>;
