@@ -4,6 +4,7 @@ mod command;
 mod figures;
 mod handoff;
 mod heartbeats;
+mod redis;
 mod takeover;
 mod uncontended;
 
@@ -22,6 +23,9 @@ enum Bench {
     Handoff(handoff::Options),
     /// `distlock run KEY -- true` against `true`
     Command(command::Options),
+    /// Locks on a real redis-server, started for this
+    #[command(subcommand)]
+    Redis(redis::Bench),
     /// One of the processes that the benchmarks start
     #[command(hide = true, subcommand)]
     Worker(Worker),
@@ -41,6 +45,7 @@ fn main() -> anyhow::Result<()> {
         Bench::Takeover(options) => takeover::run(&options),
         Bench::Handoff(options) => handoff::run(&options),
         Bench::Command(options) => command::run(&options),
+        Bench::Redis(bench) => redis::run(&bench),
         Bench::Worker(Worker::Hold(options)) => takeover::hold(&options),
         Bench::Worker(Worker::Wait(options)) => takeover::wait(&options),
         Bench::Worker(Worker::Contend(options)) => handoff::contend(&options),

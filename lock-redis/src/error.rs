@@ -50,6 +50,12 @@ impl Failure {
         }
     }
 
+    /// Whether the server, or the way to it, may be gone.
+    pub(crate) fn is_of_the_connection(&self) -> bool {
+        !matches!(self, Self::Refused { .. } | Self::Odd { .. })
+            || matches!(self.code(), Some("READONLY" | "MASTERDOWN"))
+    }
+
     fn verdict(&self) -> Verdict {
         match self {
             Self::NoConnection { error, .. } => match error.code() {

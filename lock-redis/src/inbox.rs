@@ -53,6 +53,11 @@ impl Inbox {
         known.holding.insert(owner, hint);
     }
 
+    /// How many in this client have a place in a queue.
+    pub(crate) fn waiting(&self) -> usize {
+        self.known().waiting.len()
+    }
+
     /// The owner's place, if it has one.
     pub(crate) fn place_of(&self, owner: OwnerId) -> Option<Arc<Place>> {
         self.known().waiting.get(&owner).cloned()

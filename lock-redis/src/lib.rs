@@ -3,7 +3,9 @@
 mod admin;
 mod backend;
 mod builder;
+mod cluster;
 mod connector;
+mod ears;
 mod error;
 mod inbox;
 mod link;

@@ -195,6 +195,11 @@ impl Link {
         }
     }
 
+    /// The next call makes a new connection.
+    pub(crate) fn drop_connection(&self) {
+        *lock(&self.live) = None;
+    }
+
     fn current(&self) -> Option<Live> {
         lock(&self.live).clone()
     }

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use redis::{Cmd, Pipeline, Value, cmd, pipe};
 
+use crate::cluster::Cluster;
 use crate::connector::{Connector, Servers, Settings};
+use crate::ears::Ears;
 use crate::error::Failure;
 use crate::inbox::Inbox;
 use crate::link::Link;
@@ -16,14 +18,35 @@ use crate::shared::Replication;
 pub(crate) enum Topology {
     /// One server at a time: a fixed one, or the master that the sentinels name.
     One(Node),
+    /// Several masters, each with some of the locks.
+    Cluster(Cluster),
 }
 
 /// The connections to one server.
 pub(crate) struct Node {
     /// Commands, and this client's channel.
     commands: Arc<Link>,
+    /// In a cluster: the channels of locks that somebody waits for.
+    ears: Option<Ears>,
     /// Acquires that wait for replicas: what they wait for must not hold up renewals.
     replicated: Option<(Arc<Link>, Replication)>,
+}
+
+/// Calls a lock's master in a cluster, and the one that has the lock instead should it have moved.
+macro_rules! on_master {
+    ($cluster:ident, $names:ident, $node:ident => $call:expr) => {{
+        let mut way = $cluster.way_to($names);
+        loop {
+            match way.node().await {
+                Ok($node) => {
+                    if let Some(answer) = way.judge($call.await).await {
+                        break answer;
+                    }
+                }
+                Err(failure) => break Err(failure),
+            }
+        }
+    }};
 }
 
 impl Topology {
@@ -34,24 +57,27 @@ impl Topology {
         inbox: &Arc<Inbox>,
         replication: Option<Replication>,
     ) -> Self {
-        let connect: Box<dyn Fn() -> Connector> = match servers {
+        let settings = settings.clone();
+        match servers {
             Servers::One(address) => {
-                let settings = settings.clone();
-                Box::new(move || Connector::to_server(settings.clone(), address.clone()))
+                let connect = || Connector::to_server(settings.clone(), address.clone());
+                Self::One(Node::new(&connect, names, inbox, replication))
             }
             Servers::Sentinel(sentinels, name) => {
-                let settings = settings.clone();
-                Box::new(move || Connector::to_master(settings.clone(), sentinels.clone(), name.clone()))
+                let connect = || Connector::to_master(settings.clone(), sentinels.clone(), name.clone());
+                Self::One(Node::new(&connect, names, inbox, replication))
             }
-            Servers::Cluster(_) => unimplemented!(),
-        };
-        Self::One(Node::new(&*connect, names, inbox, replication))
+            Servers::Cluster(named) => {
+                Self::Cluster(Cluster::new(named, settings, names.clone(), inbox.clone(), replication))
+            }
+        }
     }
 
     /// Connects, so that a wrong address or password is told at once.
     pub(crate) async fn open(&self) -> Result<(), Failure> {
         match self {
             Self::One(node) => node.commands.open().await.map(|_| ()),
+            Self::Cluster(cluster) => cluster.learn().await,
         }
     }
 
@@ -59,6 +85,7 @@ impl Topology {
     pub(crate) async fn run(&self, step: &Step, names: &LockNames, arguments: &[&[u8]]) -> Result<Value, Failure> {
         match self {
             Self::One(node) => node.run(step, names, arguments).await,
+            Self::Cluster(cluster) => on_master!(cluster, names, node => node.run(step, names, arguments)),
         }
     }
 
@@ -71,28 +98,39 @@ impl Topology {
     ) -> Result<(Value, Option<i64>), Failure> {
         match self {
             Self::One(node) => node.run_replicated(step, names, arguments).await,
+            Self::Cluster(cluster) => on_master!(cluster, names, node => node.run_replicated(step, names, arguments)),
         }
     }
 
     /// Sends plain commands on keys of one lock.
-    pub(crate) async fn send_all(&self, _names: &LockNames, commands: &Pipeline) -> Result<Vec<Value>, Failure> {
+    pub(crate) async fn send_all(&self, names: &LockNames, commands: &Pipeline) -> Result<Vec<Value>, Failure> {
         match self {
             Self::One(node) => node.commands.send_all(commands).await,
+            Self::Cluster(cluster) => on_master!(cluster, names, node => node.commands.send_all(commands)),
         }
     }
 
     /// Sees to it that this client hears what is published to waiters of the lock; answers the channel.
-    pub(crate) async fn listen(&self, names: &Names, _lock: &LockNames) -> Result<String, Failure> {
+    pub(crate) async fn listen(&self, names: &Names, lock: &LockNames) -> Result<String, Failure> {
         match self {
             // Its own channel is subscribed with every connection.
             Self::One(_) => Ok(names.channel().to_owned()),
+            Self::Cluster(cluster) => {
+                let channel = names.shard_channel(lock);
+                let heard: Result<(), Failure> = on_master!(cluster, lock, node => node.hear(&channel));
+                heard.map(|()| channel)
+            }
         }
     }
 
     /// The servers that have locks.
     pub(crate) async fn masters(&self) -> Result<Vec<Arc<Link>>, Failure> {
         match self {
-            Self::One(node) => Ok(vec![node.commands.clone()]),
+            Self::One(node) => {
+                node.commands.open().await?;
+                Ok(vec![node.commands.clone()])
+            }
+            Self::Cluster(cluster) => Ok(cluster.masters().await?.iter().map(|node| node.commands.clone()).collect()),
         }
     }
 
@@ -100,6 +138,7 @@ impl Topology {
     pub(crate) fn publishes_with(&self) -> &'static str {
         match self {
             Self::One(_) => "PUBLISH",
+            Self::Cluster(_) => "SPUBLISH",
         }
     }
 
@@ -119,7 +158,29 @@ impl Node {
     ) -> Self {
         let commands = Link::new(connect(), inbox.clone(), Some(names.channel().to_owned()));
         let replicated = replication.map(|replication| (Link::new(connect(), inbox.clone(), None), replication));
-        Self { commands, replicated }
+        Self { commands, ears: None, replicated }
+    }
+
+    /// A node of a cluster.
+    pub(crate) fn with_ears(
+        connect: &dyn Fn() -> Connector,
+        names: &Names,
+        inbox: &Arc<Inbox>,
+        replication: Option<Replication>,
+    ) -> Self {
+        let ears = Some(Ears::new(Link::new(connect(), inbox.clone(), None), inbox.clone()));
+        Self { ears, ..Self::new(connect, names, inbox, replication) }
+    }
+
+    pub(crate) fn commands(&self) -> &Link {
+        &self.commands
+    }
+
+    async fn hear(&self, channel: &str) -> Result<(), Failure> {
+        match &self.ears {
+            Some(ears) => ears.hear(channel).await,
+            None => Ok(()),
+        }
     }
 
     async fn run(&self, step: &Step, names: &LockNames, arguments: &[&[u8]]) -> Result<Value, Failure> {

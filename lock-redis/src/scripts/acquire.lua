@@ -1,25 +1,34 @@
 -- Takes the lock if it is free, or claims what is kept for this owner.
 --   ARGV: owner, TTL in ms, record without token and owner
 -- Answers the token, or, when somebody else has it: the lock's value, its remaining ms, the number of waiters.
-local me, ttl, body = ARGV[1], ARGV[2], ARGV[3]
-local value = redis.call('GET', KEYS[1])
+local call, me = redis.call, ARGV[1]
+local value = call('GET', KEYS[1])
 if value then
-  local token, owner, reserved = holder(value)
-  if owner ~= me then return {value, redis.call('PTTL', KEYS[1]), redis.call('LLEN', KEYS[3])} end
-  if reserved then
-    redis.call('SET', KEYS[1], record(token, me, body), 'PX', ttl)
+  local token, owner, mark = string.match(value, HOLDER)
+  if owner ~= me then return {value, call('PTTL', KEYS[1]), call('LLEN', KEYS[3])} end
+  if mark == 'reserved' then
+    call('SET', KEYS[1], '{"token":' .. token .. ',"owner":"' .. me .. '",' .. ARGV[3], 'PX', ARGV[2])
   else
     -- A second request of one acquisition: the same token; a lease is never shortened.
-    redis.call('PEXPIRE', KEYS[1], ttl, 'GT')
+    call('PEXPIRE', KEYS[1], ARGV[2], 'GT')
   end
   return token
 end
 -- Free, by a release without waiters, or because the holder's lease ended. Whoever waits goes first.
-local token = fresh_token()
-local first, first_body = first_waiter(me)
-if first and first ~= me then
-  keep_for(first, first_body, token)
-  return {redis.call('GET', KEYS[1]), CLAIM_MS, redis.call('LLEN', KEYS[3])}
+local entry = call('LPOP', KEYS[3])
+local first, body
+while entry do
+  local channel
+  first, channel, body = string.match(entry, '^(%x+) (%S+) (.*)$')
+  if first == me then break end
+  if first and call(PUBLISH, channel, first .. ' ' .. KEYS[1]) > 0 then break end
+  entry, first = call('LPOP', KEYS[3]), nil
 end
-redis.call('SET', KEYS[1], record(token, me, body), 'PX', ttl)
+--include fresh_token
+if first and first ~= me then
+  value = '{"token":' .. token .. ',"owner":"' .. first .. '","reserved":true,' .. body
+  call('SET', KEYS[1], value, 'PX', CLAIM_MS)
+  return {value, CLAIM_MS, call('LLEN', KEYS[3])}
+end
+call('SET', KEYS[1], '{"token":' .. token .. ',"owner":"' .. me .. '",' .. ARGV[3], 'PX', ARGV[2])
 return token

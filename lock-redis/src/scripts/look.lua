@@ -3,7 +3,7 @@
 -- Answers {} when another try is worth while, else the lock's remaining ms and how many wait before this one.
 local value = redis.call('GET', KEYS[1])
 if not value then return {} end
-local _, owner = holder(value)
+local _, owner = string.match(value, HOLDER)
 if owner == ARGV[1] then return {} end
 local before = redis.call('LPOS', KEYS[3], ARGV[2])
 -- The place is gone (its turn came and was missed, or the server lost its data): a new one, at the end.

@@ -140,10 +140,22 @@ impl Cli {
     /// # Errors
     /// When redis-cli fails, or the server answers an error.
     pub fn run(&self, words: &[&str]) -> Result<String> {
+        self.run_all(["-e"].iter().chain(words))
+    }
+
+    /// The same for what isn't a command of the server, such as `--cluster create`.
+    ///
+    /// # Errors
+    /// When redis-cli fails.
+    pub fn run_plain(&self, words: &[&str]) -> Result<String> {
+        self.run_all(words)
+    }
+
+    fn run_all<'a>(&self, words: impl IntoIterator<Item = &'a &'a str>) -> Result<String> {
+        let words: Vec<_> = words.into_iter().collect();
         let output = Command::new(&self.file)
             .args(&self.arguments)
-            .arg("-e")
-            .args(words)
+            .args(&words)
             .stdin(Stdio::null())
             .output()
             .context("starting redis-cli")?;
