@@ -1,6 +1,7 @@
 //! Distlock's benchmarks. Each compares ours with its floor in one run, in turns, and prints ratios.
 
 mod command;
+mod consul;
 mod figures;
 mod handoff;
 mod heartbeats;
@@ -26,6 +27,9 @@ enum Bench {
     /// Locks on a real redis-server, started for this
     #[command(subcommand)]
     Redis(redis::Bench),
+    /// The Consul backend; needs the program `consul`
+    #[command(subcommand)]
+    Consul(consul::Bench),
     /// One of the processes that the benchmarks start
     #[command(hide = true, subcommand)]
     Worker(Worker),
@@ -46,6 +50,7 @@ fn main() -> anyhow::Result<()> {
         Bench::Handoff(options) => handoff::run(&options),
         Bench::Command(options) => command::run(&options),
         Bench::Redis(bench) => redis::run(&bench),
+        Bench::Consul(bench) => consul::run(&bench),
         Bench::Worker(Worker::Hold(options)) => takeover::hold(&options),
         Bench::Worker(Worker::Wait(options)) => takeover::wait(&options),
         Bench::Worker(Worker::Contend(options)) => handoff::contend(&options),

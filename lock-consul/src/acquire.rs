@@ -7,7 +7,7 @@ use lock_core::{
 
 use crate::api::{Refusal, Txn};
 use crate::backend::Shared;
-use crate::kept::Left;
+use crate::kept::{Advice, Left};
 use crate::name::Place;
 use crate::owners::{Held, Mine, Turn};
 use crate::record::Record;
@@ -38,7 +38,11 @@ impl Shared {
         if mine.is_nothing() {
             self.owners.forget(&claim);
         }
-        if matches!(answer, Ok(Attempt::Granted(_))) && mine.watch.is_none() {
+        if let Ok(Attempt::Granted(grant)) = &answer
+            && mine.watch.is_none()
+        {
+            let left = Left::Granted { at: self.now(), request: Box::new(request.clone()), grant: grant.clone() };
+            self.kept.note(request.key(), left);
             self.watched.soon(&slot, request, Place::of(&self.prefix, request.key()).lock);
         }
         answer
@@ -55,9 +59,9 @@ impl Shared {
         }
         let mut turn = mine.turn.take();
         if turn.is_none() && mine.is_nothing() {
-            match self.kept.take(request.key(), self.now()) {
-                Some(Left::ToWaiters { contention, .. }) => return Ok(Attempt::Held(contention)),
-                Some(Left::Free { index }) => {
+            match self.kept.advise(request.key(), self.now()) {
+                Some(Advice::Held(contention)) => return Ok(Attempt::Held(contention)),
+                Some(Advice::TakeAt(index)) => {
                     turn = Some(Turn { index: Some(index), litter: Vec::new(), abandoned: false });
                 }
                 None => {}
@@ -71,7 +75,7 @@ impl Shared {
                         mine.delays = 0;
                         return Ok(self.refused(mine, contention).await);
                     }
-                    Verdict::Ours(token) => match self.adopt(request, ttl, mine, token).await? {
+                    Verdict::Ours(token) => match self.adopt(ttl, mine, token).await? {
                         Some(grant) => return Ok(Attempt::Granted(grant)),
                         None => continue,
                     },
@@ -199,7 +203,6 @@ impl Shared {
     /// The lock was granted by a request whose reply was lost.
     async fn adopt(
         &self,
-        request: &AcquireRequest,
         ttl: Ttl,
         mine: &mut Mine,
         token: FencingToken,

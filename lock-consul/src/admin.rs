@@ -32,6 +32,7 @@ impl LockAdmin for ConsulBackend {
     }
 
     async fn break_lock(&self, key: &LockKey, if_token: Option<FencingToken>) -> Result<BreakOutcome, BackendError> {
+        self.shared.kept.forget(key);
         self.shared.break_lock(key, if_token).await.map_err(|error| error.with_key(key))
     }
 

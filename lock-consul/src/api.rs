@@ -14,6 +14,10 @@ use crate::wire::{CreatedSession, Entry, NewSession, Step, TxnReply, Wrapped};
 
 /// Requests under way at once, besides the watches: each is a connection to the agent, which allows 200 a client.
 const CALLS_AT_ONCE: usize = 5;
+/// Of these for acquiring and waiting: a crowd of waiters keeps no renewal and no release from a connection.
+const NEWCOMERS_AT_ONCE: usize = 4;
+/// How many times the limit of a call it may wait for its turn.
+const PATIENCE: u32 = 20;
 
 /// What a path keeps as it is.
 const PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'.').remove(b'_').remove(b'-').remove(b'/');
@@ -22,13 +26,28 @@ const PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'.').remove(b'_').remove(b'-')
 #[derive(Debug)]
 pub(crate) struct Api {
     pub(crate) http: reqwest::Client,
+    /// Where transactions go: most requests do, and parsing a URL costs some microseconds.
+    pub(crate) txn: reqwest::Url,
     /// Scheme, host and port.
     pub(crate) base: String,
     /// The query that names the datacenter; empty for the agent's own.
     pub(crate) datacenter: String,
     /// For each call but a watch.
     pub(crate) limit: Duration,
-    pub(crate) calls: Semaphore,
+    pub(crate) turns: Turns,
+}
+
+/// Who may send.
+#[derive(Debug)]
+pub(crate) struct Turns {
+    all: Semaphore,
+    newcomers: Semaphore,
+}
+
+impl Default for Turns {
+    fn default() -> Self {
+        Self { all: Semaphore::new(CALLS_AT_ONCE), newcomers: Semaphore::new(NEWCOMERS_AT_ONCE) }
+    }
 }
 
 /// A reply that isn't an error.
@@ -68,14 +87,10 @@ pub(crate) struct Listing {
 }
 
 impl Api {
-    pub(crate) fn semaphore() -> Semaphore {
-        Semaphore::new(CALLS_AT_ONCE)
-    }
-
     /// Takes all steps or none. At most 64 are allowed.
     pub(crate) async fn txn(&self, operation: Operation, steps: &[Step<'_>]) -> Result<Txn, BackendError> {
         let steps: Vec<_> = steps.iter().map(|step| Wrapped { step }).collect();
-        let request = self.request(Method::PUT, "/v1/txn", "").json(&steps);
+        let request = self.http.put(self.txn.clone()).json(&steps);
         let reply = self.send(operation, request, &[StatusCode::CONFLICT]).await?;
         let answer: TxnReply = parse(operation, &reply)?;
         if reply.status != StatusCode::CONFLICT {
@@ -152,21 +167,24 @@ impl Api {
         self.http.request(method, format!("{base}{path}?{query}{join}{datacenter}"))
     }
 
-    /// Sends within the limit, which includes waiting for one of the few connections.
+    /// Sends, when it is this request's turn, within the limit.
     async fn send(
         &self,
         operation: Operation,
         request: RequestBuilder,
         good: &[StatusCode],
     ) -> Result<Reply, BackendError> {
-        let mut sent = false;
-        let call = async {
-            let _turn = self.calls.acquire().await;
-            sent = true;
-            self.send_now(operation, request, good).await
+        let turn = async {
+            // The semaphores are never closed; were they, the agent's own limit would be left.
+            let newcomer = matches!(operation, Operation::Acquire | Operation::Wait);
+            let first = if newcomer { self.turns.newcomers.acquire().await.ok() } else { None };
+            (first, self.turns.all.acquire().await.ok())
         };
-        let answer = timeout(self.limit, call).await;
-        answer.unwrap_or_else(|_| Err(timed_out(operation, &self.base, self.limit, sent)))
+        let patience = self.limit * PATIENCE;
+        let turn = timeout(patience, turn).await;
+        let _turn = turn.map_err(|_| timed_out(operation, &self.base, patience, false))?;
+        let answer = timeout(self.limit, self.send_now(operation, request, good)).await;
+        answer.unwrap_or_else(|_| Err(timed_out(operation, &self.base, self.limit, true)))
     }
 
     /// Success is a status of 200, or one of `good`.
@@ -181,7 +199,6 @@ impl Api {
         let status = response.status();
         let index = response.headers().get("x-consul-index").and_then(|index| index.to_str().ok()?.parse().ok());
         let body = response.bytes().await.map_err(broken)?;
-        // A 404 without an index is not the store's "no such key", but somebody else's "no such page"
         if status == StatusCode::OK || good.contains(&status) {
             return Ok(Reply { status, index, body: body.into() });
         }

@@ -134,7 +134,9 @@ impl ConsulBackendBuilder {
         let datacenter = self.datacenter.as_deref().map_or_else(String::new, |name| {
             format!("dc={}", utf8_percent_encode(name, NON_ALPHANUMERIC))
         });
-        let api = Arc::new(Api { http, base, datacenter, limit: self.call_limit, calls: Api::semaphore() });
+        let txn = reqwest::Url::parse(&format!("{base}/v1/txn?{datacenter}"))
+            .map_err(|error| bad(format!("the agent's address: {error}")))?;
+        let api = Arc::new(Api { http, txn, base, datacenter, limit: self.call_limit, turns: Default::default() });
         let holder = HolderInfo::this_process();
         let watches = Watches::new(api.clone());
         Ok(ConsulBackend {

@@ -7,23 +7,27 @@ const MAX_NAME: usize = 400;
 /// The key that is the lock: the same that `consul lock NAME` takes.
 pub(crate) const LOCK: &str = ".lock";
 
-/// The keys of one lock: `<prefix><name>/.lock`, and a place in the queue for each who waits.
+const QUEUE: &str = ".queue";
+
+/// The keys of one lock: `<prefix><name>/.lock`, and `<prefix><name>/.queue/<owner>` for each who waits.
 #[derive(Debug, Clone)]
 pub(crate) struct Place {
-    /// Ends with a slash.
+    /// All keys of the lock begin with it. Ends with a slash.
     pub(crate) directory: String,
     pub(crate) lock: String,
+    /// Ends with a slash. Apart from the lock, so that a release reads nothing where nobody waits.
+    pub(crate) queue: String,
 }
 
 impl Place {
     pub(crate) fn of(prefix: &str, key: &LockKey) -> Self {
         let directory = format!("{prefix}{}/", key.encoded_within(MAX_NAME));
-        Self { lock: format!("{directory}{LOCK}"), directory }
+        Self { lock: format!("{directory}{LOCK}"), queue: format!("{directory}{QUEUE}/"), directory }
     }
 
     /// Where `owner` stands in the queue.
     pub(crate) fn contender(&self, owner: OwnerId) -> String {
-        format!("{}{owner}", self.directory)
+        format!("{}{owner}", self.queue)
     }
 }
 

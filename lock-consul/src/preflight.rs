@@ -170,7 +170,7 @@ async fn namespace(shared: &Shared) -> Finding {
         Ok(names) => names,
         Err(error) => return failed(CHECK, &error),
     };
-    let others = names.iter().filter(|name| !name.contains("/.lock") && !is_place(name)).count();
+    let others = names.iter().filter(|name| !name.ends_with("/.lock") && !name.contains("/.queue/")).count();
     if others < 100 {
         return Finding::good(CHECK, "no prefix: the lock NAME is that of `consul lock NAME`");
     }
@@ -181,10 +181,6 @@ async fn namespace(shared: &Shared) -> Finding {
         "a process that waits for, or holds, more than a few locks watches all keys with a common beginning",
         "give the locks a prefix of their own: prefix=locks/",
     )
-}
-
-fn is_place(name: &str) -> bool {
-    name.rsplit('/').next().is_some_and(|last| last.parse::<OwnerId>().is_ok())
 }
 
 fn failed(check: &'static str, error: &BackendError) -> Finding {

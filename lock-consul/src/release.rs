@@ -4,6 +4,7 @@ use lock_core::{BackendError, Claim, Operation, OwnerId, Release};
 
 use crate::api::Txn;
 use crate::backend::Shared;
+use crate::error::nonsense;
 use crate::kept::Left;
 use crate::name::Place;
 use crate::owners::Mine;
@@ -19,6 +20,7 @@ impl Shared {
         let place = Place::of(&self.prefix, claim.key());
         let Some(slot) = self.owners.known(claim) else { return self.release_unknown(&place, claim).await };
         let mut mine = slot.lock().await;
+        self.kept.forget(claim.key());
         let answer = if mine.held.is_some() && !mine.in_doubt() {
             match self.let_go(&place, claim, &mut mine).await? {
                 Some(answer) => answer,
@@ -48,7 +50,7 @@ impl Shared {
             // (And a watch of a deleted key wakes at any write.)
             steps.push(Step::unlock(&contender, &id));
         }
-        steps.push(Step::read_all(&place.directory));
+        steps.push(Step::read_all(&place.queue));
         (mine.held, mine.watch) = (None, None);
         session.in_doubt = true;
         let Txn::Done(entries) = self.api.txn(RELEASE, &steps).await.map_err(|error| error.with_key(claim.key()))?
@@ -57,8 +59,9 @@ impl Shared {
         };
         session.in_doubt = false;
         // What was written comes first, then what was read.
-        let read = entries.into_iter().skip(steps.len() - 1).collect();
-        let tree = Tree::of(place, read);
+        let mut entries = entries.into_iter();
+        let Some(lock) = entries.next() else { return Err(nonsense(RELEASE, "the transaction's result is missing")) };
+        let tree = Tree::of_queue(place, lock, entries.skip(steps.len() - 2).collect());
         let waited = std::mem::take(&mut mine.waits);
         let session = mine.session.take();
         self.note_left(claim, &tree);

@@ -18,6 +18,7 @@ impl Shared {
             mine.watch_again(&self.watches);
             return Ok(Renewal::Renewed(held.ttl));
         }
+        self.kept.forget(lease.key());
         self.discard(&place, lease.owner(), &mut mine).await;
         self.owners.forget(lease.claim());
         Ok(Renewal::Lost)

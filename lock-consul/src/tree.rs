@@ -30,6 +30,11 @@ impl Tree {
         Self { lock, contenders }
     }
 
+    /// The queue alone, of a lock that was let go just now.
+    pub(crate) fn of_queue(place: &Place, lock: Entry, queue: Vec<Entry>) -> Self {
+        Self { lock: Some(lock), ..Self::of(place, queue) }
+    }
+
     /// Whether the key belongs to somebody who doesn't follow the lock protocol.
     pub(crate) fn is_foreign(&self) -> bool {
         self.lock.as_ref().is_some_and(|lock| lock.flags != LOCK_FLAGS)
@@ -78,5 +83,5 @@ impl Tree {
 }
 
 fn owner_of(place: &Place, entry: &Entry) -> Option<OwnerId> {
-    entry.key.strip_prefix(&place.directory)?.parse().ok()
+    entry.key.strip_prefix(&place.queue)?.parse().ok()
 }

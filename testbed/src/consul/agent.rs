@@ -6,7 +6,11 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 use super::http::{Answer, request};
+use super::tls::Certificates;
 use crate::{Process, Program, binary, port};
+
+const TLS: &str = r#""ca_file": "{directory}/authority.pem", "cert_file": "{directory}/certificate.pem",
+    "key_file": "{directory}/key.pem", "verify_incoming_https": true"#;
 
 /// How an agent is started.
 #[derive(Debug, Clone, Default)]
@@ -15,6 +19,9 @@ pub struct Settings {
     pub more: String,
     /// The token that the test's own questions use.
     pub token: Option<String>,
+    /// Whether it listens with TLS as well, and asks clients for a certificate. Its own is in `authority.pem`,
+    /// `certificate.pem` and `key.pem` of its directory, which a client can use, too.
+    pub tls: bool,
     /// Files put into its directory first: name and content. Configuration names them by `{directory}/NAME`.
     pub files: Vec<(String, String)>,
 }
@@ -24,6 +31,7 @@ pub struct Settings {
 pub struct Agent {
     process: Process,
     port: u16,
+    secure_port: Option<u16>,
     token: Option<String>,
 }
 
@@ -33,17 +41,19 @@ pub(super) struct Ports {
     pub(super) http: u16,
     pub(super) server: u16,
     pub(super) serf: u16,
+    https: Option<u16>,
 }
 
 impl Ports {
     pub(super) fn free() -> Result<Self> {
-        Ok(Self { http: port::free()?, server: port::free()?, serf: port::free()? })
+        Ok(Self { http: port::free()?, server: port::free()?, serf: port::free()?, https: None })
     }
 
     fn configuration(self) -> String {
-        let Self { http, server, serf } = self;
+        let Self { http, server, serf, https } = self;
+        let https = https.map_or(-1, i32::from);
         format!(
-            r#""ports": {{"http": {http}, "server": {server}, "serf_lan": {serf}, "serf_wan": -1, "dns": -1, "grpc": -1}}"#
+            r#""ports": {{"http": {http}, "https": {https}, "server": {server}, "serf_lan": {serf}, "serf_wan": -1, "dns": -1, "grpc": -1}}"#
         )
     }
 }
@@ -65,7 +75,11 @@ impl Agent {
         // Somebody may take a port between the look and the start.
         let mut last = None;
         for _ in 0..3 {
-            let started = Self::start(Ports::free()?, "-dev", "", settings).and_then(|mut agent| {
+            let mut ports = Ports::free()?;
+            if settings.tls {
+                ports.https = Some(port::free()?);
+            }
+            let started = Self::start(ports, "-dev", "", settings).and_then(|mut agent| {
                 agent.until_ready()?;
                 Ok(agent)
             });
@@ -79,12 +93,20 @@ impl Agent {
 
     pub(super) fn start(ports: Ports, mode: &str, more: &str, settings: &Settings) -> Result<Self> {
         let program = binary::find("consul", "DISTLOCK_CONSUL")?;
+        let mut files = settings.files.clone();
+        let mut tls = "";
+        if ports.https.is_some() {
+            let made = Certificates::new()?;
+            let names = ["authority.pem", "certificate.pem", "key.pem"].map(str::to_owned);
+            files.extend(names.into_iter().zip([made.authority, made.certificate, made.key]));
+            tls = TLS;
+        }
         let process = Process::start(|directory: &Path| {
-            let all = [ports.configuration(), more.to_owned(), settings.more.clone()];
+            let all = [ports.configuration(), more.to_owned(), settings.more.clone(), tls.to_owned()];
             let all: Vec<_> = all.into_iter().filter(|part| !part.is_empty()).collect();
             let text = format!("{{{}}}", all.join(", ")).replace("{directory}", &directory.display().to_string());
             // A directory that can't be written shows in the agent's own words.
-            for (name, content) in settings.files.iter().chain([&("agent.json".to_owned(), text)]) {
+            for (name, content) in files.iter().chain([&("agent.json".to_owned(), text)]) {
                 drop(std::fs::write(directory.join(name), content));
             }
             Program::new(program)
@@ -92,7 +114,7 @@ impl Agent {
                 .arg(format!("-config-file={}", directory.join("agent.json").display()))
                 .arg(if mode.is_empty() { format!("-data-dir={}", directory.join("data").display()) } else { mode.to_owned() })
         })?;
-        Ok(Self { process, port: ports.http, token: settings.token.clone() })
+        Ok(Self { process, port: ports.http, secure_port: ports.https, token: settings.token.clone() })
     }
 
     /// Blocks until it can create sessions: there is a leader, and it knows this node.
@@ -110,9 +132,24 @@ impl Agent {
         self.port
     }
 
+    /// Where it listens with TLS, if it does.
+    pub fn secure_port(&self) -> Option<u16> {
+        self.secure_port
+    }
+
+    /// A file in its directory.
+    pub fn file(&self, name: &str) -> std::path::PathBuf {
+        self.process.directory().join(name)
+    }
+
     /// Its address without TLS.
     pub fn address(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// Its process id, while it runs.
+    pub fn process_id(&self) -> Option<u32> {
+        self.process.pid().and_then(|pid| u32::try_from(pid).ok())
     }
 
     /// Its process, to stop, kill and start again.
