@@ -1,6 +1,7 @@
 //! Distlock's benchmarks. Each compares ours with its floor in one run, in turns, and prints ratios.
 
 mod command;
+mod etcd;
 mod figures;
 mod handoff;
 mod heartbeats;
@@ -22,6 +23,9 @@ enum Bench {
     Handoff(handoff::Options),
     /// `distlock run KEY -- true` against `true`
     Command(command::Options),
+    /// The etcd backend, against a real etcd
+    #[command(subcommand)]
+    Etcd(etcd::Bench),
     /// One of the processes that the benchmarks start
     #[command(hide = true, subcommand)]
     Worker(Worker),
@@ -41,6 +45,7 @@ fn main() -> anyhow::Result<()> {
         Bench::Takeover(options) => takeover::run(&options),
         Bench::Handoff(options) => handoff::run(&options),
         Bench::Command(options) => command::run(&options),
+        Bench::Etcd(bench) => etcd::run(&bench),
         Bench::Worker(Worker::Hold(options)) => takeover::hold(&options),
         Bench::Worker(Worker::Wait(options)) => takeover::wait(&options),
         Bench::Worker(Worker::Contend(options)) => handoff::contend(&options),

@@ -3,11 +3,14 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use etcd_client::{LeaseGrantOptions, LeaseTimeToLiveResponse};
-use lock_core::{AcquireRequest, Attempt, BackendError, Contention, ErrorKind, FencingToken, Grant, Operation, Ttl};
+use etcd_client::{LeaseGrantOptions, LeaseTimeToLiveResponse, TxnResponse};
+use lock_core::{
+    AcquireRequest, Attempt, BackendError, Contention, ErrorKind, FencingToken, Grant, Operation, OwnerId, Ttl,
+};
 
 use crate::backend::Shared;
 use crate::error::{Failed, place_lost};
+use crate::group::Group;
 use crate::keep_alive::whole_seconds;
 use crate::names::Place;
 use crate::owners::State;
@@ -39,8 +42,7 @@ impl Shared {
         }
     }
 
-    /// Grants the lease and takes the lock at the same time: both requests travel together and share one commit of the
-    /// server's. Should the second come before the first, it is refused, and sent again.
+    /// Takes the lock if its queue is empty.
     async fn take(
         self: &Arc<Self>,
         session: &Arc<Session>,
@@ -50,6 +52,46 @@ impl Shared {
     ) -> Result<Attempt, BackendError> {
         let sent = Instant::now();
         let sending = self.owners.sending(request, ttl);
+        let share = self.settings.share_leases;
+        let (taken, lives) = if share {
+            (self.take_in_a_group(session, request, place, ttl).await?, Some(ttl))
+        } else {
+            self.take_with_a_lease(session, request, place, ttl).await?
+        };
+        sending.answered();
+        match queue::taken(&taken) {
+            Taken::Now(token) => {
+                self.forget_contended(request.key());
+                let lives = match lives {
+                    Some(lives) => lives,
+                    None => self.refresh(session, OPERATION, place.lease).await?,
+                };
+                Ok(self.granted(request, session, token, lives, sent))
+            }
+            Taken::Seen(seen) if seen.own.is_some() => self.ask_again(session, request, place).await,
+            Taken::Seen(seen) if seen.first.is_none() => Err(given_up()),
+            Taken::Seen(seen) => {
+                if share {
+                    self.leave_group(request.owner());
+                    self.owners.forget(request.owner());
+                } else {
+                    self.undo_grant(session, request, place).await?;
+                }
+                self.held(session, request, &seen).await
+            }
+        }
+    }
+
+    /// Grants the lease and takes the lock at the same time: both requests travel together and share one commit of the
+    /// server's. Should the second come before the first, it is refused, and sent again. No TTL: the lease was granted
+    /// before.
+    async fn take_with_a_lease(
+        &self,
+        session: &Session,
+        request: &AcquireRequest,
+        place: &Place,
+        ttl: Ttl,
+    ) -> Result<(TxnResponse, Option<Ttl>), BackendError> {
         let value = value::encode(request, ttl, Arrival::Takes);
         let taking = self.send(session, OPERATION, queue::take(place, place.lease, value.clone()));
         let (granted, mut taken) = tokio::join!(self.grant(session, OPERATION, place.lease, ttl), taking);
@@ -60,24 +102,57 @@ impl Shared {
             }
             taken = self.send(session, OPERATION, queue::take(place, place.lease, value.clone())).await;
         }
-        let taken = queue::taken(&taken.or_error(OPERATION)?);
-        sending.answered();
-        match taken {
-            Taken::Now(token) => {
-                self.forget_contended(request.key());
-                let lives = match granted {
-                    Some(lives) => lives,
-                    None => self.refresh(session, OPERATION, place.lease).await?,
-                };
-                Ok(self.granted(request, session, token, lives, sent))
-            }
-            Taken::Seen(seen) if seen.own.is_some() => self.judge(session, request, place, &seen).await,
-            Taken::Seen(seen) if seen.first.is_none() => Err(given_up()),
-            Taken::Seen(seen) => {
-                self.undo_grant(session, request, place).await?;
-                self.held(session, request, &seen).await
+        Ok((taken.or_error(OPERATION)?, granted))
+    }
+
+    /// Takes the lock with a lease that many locks share.
+    async fn take_in_a_group(
+        self: &Arc<Self>,
+        session: &Session,
+        request: &AcquireRequest,
+        place: &Place,
+        ttl: Ttl,
+    ) -> Result<TxnResponse, BackendError> {
+        loop {
+            let before = self.group_of(request.owner());
+            let group = self.join_group(session, &request.claim(), ttl, before).await.or_error(OPERATION)?;
+            self.owners.with(request.owner(), |known| known.group = Some(group.clone()));
+            let value = value::encode(request, ttl, Arrival::Takes);
+            match self.send(session, OPERATION, queue::take(place, group.lease, value)).await {
+                // The group's lease ended just now; another is granted.
+                Err(Failed::NoLease) => {
+                    group.is_gone();
+                    self.groups.forget(&group);
+                }
+                taken => return taken.or_error(OPERATION),
             }
         }
+    }
+
+    /// Its lease, if others share it.
+    pub(crate) fn group_of(&self, owner: OwnerId) -> Option<Arc<Group>> {
+        self.owners.with(owner, |known| known.group.clone()).flatten()
+    }
+
+    fn leave_group(&self, owner: OwnerId) {
+        if let Some(group) = self.owners.with(owner, |known| known.group.take()).flatten() {
+            group.leave(owner);
+        }
+    }
+
+    /// Keeps alive what an owner's key hangs on; `None` when that is gone.
+    async fn keep_owner(
+        self: &Arc<Self>,
+        session: &Session,
+        request: &AcquireRequest,
+        place: &Place,
+    ) -> Result<Option<Ttl>, Failed> {
+        let Some(group) = self.group_of(request.owner()) else {
+            return self.keep(session, OPERATION, place.lease).await;
+        };
+        let sent = Instant::now();
+        let lives = self.extend(session, OPERATION, &group).await? && group.renewed(request.owner(), sent);
+        Ok(lives.then(|| request.ttl().round_up_to(Duration::from_secs(1))))
     }
 
     /// An owner that has a place asks whether its turn has come. The lease is kept alive at the same time, so that the
@@ -90,7 +165,7 @@ impl Shared {
     ) -> Result<Attempt, BackendError> {
         let seen = self.look(session, place);
         let sent = Instant::now();
-        let (seen, lives) = tokio::join!(seen, self.keep(session, OPERATION, place.lease));
+        let (seen, lives) = tokio::join!(seen, self.keep_owner(session, request, place));
         let (seen, lives) = (seen?, lives.or_error(OPERATION)?);
         match (&seen.own, lives) {
             (Some(own), Some(lives)) if seen.is_ours() => {
@@ -105,24 +180,6 @@ impl Shared {
                 Err(place_lost(OPERATION))
             }
         }
-    }
-
-    /// What an earlier request of this owner did counts; its lease is refreshed.
-    async fn judge(
-        self: &Arc<Self>,
-        session: &Arc<Session>,
-        request: &AcquireRequest,
-        place: &Place,
-        seen: &Seen,
-    ) -> Result<Attempt, BackendError> {
-        let sent = Instant::now();
-        let lives = self.refresh(session, OPERATION, place.lease).await?;
-        let revision = seen.own.as_ref().map_or(0, etcd_client::KeyValue::create_revision);
-        if seen.is_ours() {
-            return Ok(self.granted(request, session, revision, lives, sent));
-        }
-        self.waits(request, revision, sent);
-        self.held_by(request, seen)
     }
 
     fn granted(

@@ -15,6 +15,7 @@ use lru::LruCache;
 use tokio::runtime::{Handle, Id};
 
 use crate::builder::EtcdBackendBuilder;
+use crate::group::Groups;
 use crate::names::{Place, Queue};
 use crate::owners::Owners;
 use crate::session::Session;
@@ -33,6 +34,7 @@ pub struct EtcdBackend {
 pub(crate) struct Shared {
     pub(crate) settings: Arc<EtcdBackendBuilder>,
     pub(crate) owners: Owners,
+    pub(crate) groups: Groups,
     /// Locks that were held by somebody else when they were last asked for: then it pays to look before asking.
     pub(crate) contended: Mutex<LruCache<LockKey, ()>>,
     sessions: Mutex<HashMap<Id, Arc<Session>>>,
@@ -56,6 +58,7 @@ impl EtcdBackend {
         let shared = Shared {
             settings: Arc::new(settings),
             owners: Owners::default(),
+            groups: Groups::default(),
             contended: Mutex::new(LruCache::new(REMEMBERED)),
             sessions: Mutex::default(),
         };

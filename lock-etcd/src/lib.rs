@@ -6,6 +6,7 @@ mod backend;
 mod builder;
 mod check;
 mod error;
+mod group;
 mod held;
 mod keep_alive;
 mod names;

@@ -1,11 +1,12 @@
 //! What this process knows of its owners: who waits, who holds, and whose requests are still unanswered.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use lock_core::{AcquireRequest, LossHint, OwnerId, Ttl};
 
+use crate::group::Group;
 use crate::watch::Watching;
 
 /// The owners that may have something at the store. All of it could be asked of the store; knowing it saves requests,
@@ -22,6 +23,8 @@ pub(crate) struct Owner {
     pub(crate) unanswered: u32,
     pub(crate) hint: LossHint,
     pub(crate) watch: Watch,
+    /// The lease that it shares with others.
+    pub(crate) group: Option<Arc<Group>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,6 +87,7 @@ impl Owners {
             unanswered: 0,
             hint: request.loss_hint().clone(),
             watch: Watch::None,
+            group: None,
         });
         known.unanswered += 1;
         Sending { owners: self, owner: request.owner() }

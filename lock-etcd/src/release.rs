@@ -25,7 +25,9 @@ impl Shared {
         let known = self.owners.remove(claim.owner());
         let mut keep = PutBack { shared: self, claim, known };
         let answer = self.let_go(&session, &place, keep.known.as_ref()).await?;
-        keep.known = None;
+        if let Some(group) = keep.known.take().and_then(|known| known.group) {
+            group.leave(claim.owner());
+        }
         Ok(answer)
     }
 
@@ -38,6 +40,9 @@ impl Shared {
         match known {
             Some(Owner { unanswered: 0, state: State::Holding(token), .. }) => {
                 let left = self.leave(session, queue::leave_as_holder(place, *token)).await?;
+                if known.is_some_and(|known| known.group.is_some()) {
+                    return Ok(left);
+                }
                 // The lock is free; the empty lease harms nobody, and ends by itself should this be lost.
                 let (shared, session, lease) = (self.clone(), session.clone(), place.lease);
                 tokio::spawn(async move {
@@ -50,7 +55,7 @@ impl Shared {
             // A request may still be on its way, and come after this.
             Some(Owner { unanswered: 1.., ttl, .. }) => {
                 let left = self.leave(session, queue::leave(place)).await?;
-                self.withdraw(session, place, *ttl).await?;
+                self.withdraw(session, OPERATION, place, *ttl).await.or_error(OPERATION)?;
                 Ok(left)
             }
             _ => {
@@ -82,15 +87,20 @@ impl Shared {
 
     /// Makes sure that what this owner sent comes to nothing, even if it comes later: a grant finds the lease granted,
     /// and a transaction finds it written that the owner has gone. Both end with the lease, which nobody keeps alive.
-    async fn withdraw(&self, session: &Session, place: &Place, ttl: Ttl) -> Result<(), BackendError> {
+    pub(crate) async fn withdraw(
+        &self,
+        session: &Session,
+        operation: Operation,
+        place: &Place,
+        ttl: Ttl,
+    ) -> Result<(), Failed> {
         let ttl = Ttl::new(ttl.get().max(WITHDRAWN_FOR)).unwrap_or(ttl);
         loop {
-            self.grant(session, OPERATION, place.lease, ttl).await.or_error(OPERATION)?;
-            match self.send(session, OPERATION, queue::withdraw(place, place.lease)).await {
-                Ok(_) => return Ok(()),
+            self.grant(session, operation, place.lease, ttl).await?;
+            match self.send(session, operation, queue::withdraw(place, place.lease)).await {
                 // It ended just now; another is granted.
                 Err(Failed::NoLease) => {}
-                Err(failed) => return Err(failed.into_error(OPERATION)),
+                done => return done.map(drop),
             }
         }
     }

@@ -30,7 +30,13 @@ impl Shared {
         }
         let sent = Instant::now();
         let limit = session.limit().min(lease.ttl().get() / PART_OF_TTL);
-        let lives = session.keep_alives.renew(&session, OPERATION, place.lease, limit).await.or_error(OPERATION)?;
+        let lives = match self.group_of(lease.owner()) {
+            Some(group) => {
+                let lives = self.extend(&session, OPERATION, &group).await.or_error(OPERATION)?;
+                (lives && group.renewed(lease.owner(), sent)).then_some(lease.ttl())
+            }
+            None => session.keep_alives.renew(&session, OPERATION, place.lease, limit).await.or_error(OPERATION)?,
+        };
         let Some(lives) = lives else { return Ok(Renewal::Lost) };
         let watched = self.owners.with(lease.owner(), |known| {
             known.kept_alive = sent;
