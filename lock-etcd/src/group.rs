@@ -122,7 +122,7 @@ impl Shared {
         group: &Group,
         claim: &Claim,
     ) -> Result<(), Failed> {
-        let place = self.place(claim.key(), claim.owner());
+        let place = self.place_of(claim.key(), claim.owner());
         let ttl = Ttl::new(group.ttl).unwrap_or_default();
         self.withdraw(session, operation, &place, ttl).await?;
         group.leave(claim.owner());

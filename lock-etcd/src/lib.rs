@@ -9,6 +9,8 @@ mod error;
 mod group;
 mod held;
 mod keep_alive;
+mod lease;
+mod leases;
 mod names;
 mod owners;
 mod preflight;
