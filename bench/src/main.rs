@@ -2,6 +2,7 @@
 
 mod command;
 mod consul;
+mod etcd;
 mod figures;
 mod handoff;
 mod heartbeats;
@@ -30,6 +31,9 @@ enum Bench {
     /// The Consul backend; needs the program `consul`
     #[command(subcommand)]
     Consul(consul::Bench),
+    /// The etcd backend, against a real etcd
+    #[command(subcommand)]
+    Etcd(etcd::Bench),
     /// One of the processes that the benchmarks start
     #[command(hide = true, subcommand)]
     Worker(Worker),
@@ -51,6 +55,7 @@ fn main() -> anyhow::Result<()> {
         Bench::Command(options) => command::run(&options),
         Bench::Redis(bench) => redis::run(&bench),
         Bench::Consul(bench) => consul::run(&bench),
+        Bench::Etcd(bench) => etcd::run(&bench),
         Bench::Worker(Worker::Hold(options)) => takeover::hold(&options),
         Bench::Worker(Worker::Wait(options)) => takeover::wait(&options),
         Bench::Worker(Worker::Contend(options)) => handoff::contend(&options),

@@ -9,7 +9,7 @@ use lock_core::{BackendError, BreakOutcome, FencingToken, Finding, LockAdmin, Lo
 
 use crate::EtcdBackend;
 use crate::backend::Shared;
-use crate::names::{lease_of, lock_of};
+use crate::names::lock_of;
 use crate::queue::first_options;
 use crate::session::{IntoError, Session};
 use crate::value;
@@ -127,7 +127,7 @@ impl Shared {
             let gets: Vec<_> = batch.iter().map(|(_, held)| TxnOp::get(held.key(), None)).collect();
             let answer = self.send(session, Operation::List, Txn::new().and_then(gets)).await;
             let answer = answer.or_error(Operation::List)?;
-            for ((key, _), response) in batch.iter().zip(answer.op_responses()) {
+            for ((key, _), response) in batch.iter().zip(answer.value.op_responses()) {
                 let TxnOpResponse::Get(get) = response else { continue };
                 // One that has gone meanwhile is held no more.
                 if let Some(held) = get.kvs().first() {
@@ -153,7 +153,7 @@ impl Shared {
             }
             let is_still = Compare::create_revision(holder.key(), CompareOp::Equal, holder.create_revision());
             let txn = Txn::new().when([is_still]).and_then([TxnOp::delete(holder.key(), None)]);
-            if self.send(session, OPERATION, txn).await.or_error(OPERATION)?.succeeded() {
+            if self.send(session, OPERATION, txn).await.or_error(OPERATION)?.value.succeeded() {
                 // Its next keep-alive then tells it so. A lease that many locks share is not this lock's alone.
                 if is_of_this_key_alone(&holder) {
                     self.revoke(session, OPERATION, holder.lease()).await.or_error(OPERATION)?;
@@ -165,11 +165,8 @@ impl Shared {
 }
 
 /// Whether the key bears the id of its lease, as `etcdctl lock` and a lock of ours with its own lease do.
-fn is_of_this_key_alone(held: &KeyValue) -> bool {
-    let own = value::owner_of(held).map(lease_of);
-    held.lease() != 0
-        && own.is_none_or(|own| own == held.lease())
-        && held.key().ends_with(format!("/{:x}", held.lease()).as_bytes())
+pub(crate) fn is_of_this_key_alone(held: &KeyValue) -> bool {
+    held.lease() != 0 && held.key().ends_with(format!("/{:x}", held.lease()).as_bytes())
 }
 
 /// The end of the range of all keys that begin with `start`.

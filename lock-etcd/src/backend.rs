@@ -9,13 +9,15 @@ use std::time::Duration;
 use async_trait::async_trait;
 use lock_core::{
     AcquireRequest, Attempt, BackendError, Capabilities, Claim, Contention, Fairness, Lease, LeaseClock, LockBackend,
-    LockKey, OwnerId, Release, Renewal, Scope, TokenDurability, Ttl, WakeUp,
+    LockKey, Release, Renewal, Scope, TokenDurability, Ttl, WakeUp,
 };
 use lru::LruCache;
 use tokio::runtime::{Handle, Id};
 
 use crate::builder::EtcdBackendBuilder;
-use crate::names::{Place, Queue};
+use crate::group::Groups;
+use crate::leases::Leases;
+use crate::names::Queue;
 use crate::owners::Owners;
 use crate::session::Session;
 
@@ -33,6 +35,8 @@ pub struct EtcdBackend {
 pub(crate) struct Shared {
     pub(crate) settings: Arc<EtcdBackendBuilder>,
     pub(crate) owners: Owners,
+    pub(crate) groups: Groups,
+    pub(crate) leases: Leases,
     /// Locks that were held by somebody else when they were last asked for: then it pays to look before asking.
     pub(crate) contended: Mutex<LruCache<LockKey, ()>>,
     sessions: Mutex<HashMap<Id, Arc<Session>>>,
@@ -56,6 +60,8 @@ impl EtcdBackend {
         let shared = Shared {
             settings: Arc::new(settings),
             owners: Owners::default(),
+            groups: Groups::default(),
+            leases: Leases::default(),
             contended: Mutex::new(LruCache::new(REMEMBERED)),
             sessions: Mutex::default(),
         };
@@ -66,10 +72,6 @@ impl EtcdBackend {
 impl Shared {
     pub(crate) fn queue(&self, key: &LockKey) -> Queue {
         Queue::of(&self.settings.prefix, key)
-    }
-
-    pub(crate) fn place(&self, key: &LockKey, owner: OwnerId) -> Place {
-        self.queue(key).place(owner)
     }
 
     pub(crate) fn capabilities(&self) -> Capabilities {

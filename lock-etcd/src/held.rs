@@ -49,7 +49,7 @@ impl Held {
         if is_held != Some(true) {
             return;
         }
-        let place = shared.place(self.claim.key(), owner);
+        let place = shared.place_of(self.claim.key(), owner);
         let handle = tokio::runtime::Handle::current();
         let told = self.clone();
         let listener = Box::new(move |news| told.clone().take_in(news, &handle));
@@ -81,7 +81,7 @@ impl Held {
     /// The watch is in place: what was before it is read.
     async fn look(self) {
         let (Some(shared), Some(session)) = (self.shared.upgrade(), self.session.upgrade()) else { return };
-        let place = shared.place(self.claim.key(), self.claim.owner());
+        let place = shared.place_of(self.claim.key(), self.claim.owner());
         match session.checks.is(&session, OPERATION, &place.key, self.token).await {
             Ok(true) => {
                 shared.owners.with(self.claim.owner(), |known| {

@@ -55,7 +55,10 @@ impl KeepAlives {
             let failed = match timeout(limit, stream.ask(lease)).await {
                 Ok(Ok(seconds)) => return Ok(whole_seconds(seconds)),
                 Ok(Err(error)) => error::failed(operation, name, shared(&error)),
-                Err(_) => Failed::Other(error::timed_out(operation, name, limit)),
+                Err(_) => {
+                    session.distrust(stream.endpoint);
+                    Failed::Other(error::timed_out(operation, name, limit))
+                }
             };
             self.forget(&stream);
             session.move_on(stream.endpoint);
@@ -96,9 +99,11 @@ impl KeepAlives {
         }
     }
 
-    pub(crate) fn close(&self) {
+    /// Ends the streams to one endpoint.
+    pub(crate) fn close_to(&self, endpoint: usize) {
         for slot in &self.streams {
-            if let Some(stream) = slot.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(stream) = slot.take_if(|stream| stream.endpoint == endpoint) {
                 stream.task.abort();
             }
         }

@@ -2,9 +2,9 @@
 
 use lock_core::{LockKey, OwnerId};
 
-/// The lease of an owner: 63 of its random bits, never zero (which would mean "no lease").
+/// The lease that is granted for an owner: 63 of its random bits, never zero (which would mean "no lease").
 ///
-/// That it follows from the owner is what makes a grant repeatable, and lets one revoke undo all that the owner sent.
+/// That it follows from the owner is what makes a grant repeatable.
 pub(crate) fn lease_of(owner: OwnerId) -> i64 {
     let mut bytes = [0; 8];
     bytes.copy_from_slice(&owner.to_bytes()[..8]);
@@ -18,7 +18,7 @@ pub(crate) struct Queue {
     start: String,
 }
 
-/// The place of one owner in one lock's queue.
+/// The place of one owner in one lock's queue: its key bears the id of its lease.
 #[derive(Debug, Clone)]
 pub(crate) struct Place {
     pub(crate) queue: Queue,
@@ -40,8 +40,7 @@ impl Queue {
         format!("{}0", &self.start[..self.start.len() - 1]).into_bytes()
     }
 
-    pub(crate) fn place(self, owner: OwnerId) -> Place {
-        let lease = lease_of(owner);
+    pub(crate) fn place(self, lease: i64) -> Place {
         let key = format!("{}{lease:x}", self.start).into_bytes();
         Place { queue: self, lease, key }
     }
@@ -72,7 +71,7 @@ mod tests {
     #[test]
     fn the_layout_is_that_of_etcdctl_lock() {
         let owner = OwnerId::from_bytes([0x82, 0, 0, 0, 0, 0, 0, 0x0a, 9, 9, 9, 9, 9, 9, 9, 9]);
-        let place = Queue::of("app/", &LockKey::new("a/b").unwrap()).place(owner);
+        let place = Queue::of("app/", &LockKey::new("a/b").unwrap()).place(lease_of(owner));
         assert_eq!(String::from_utf8(place.key.clone()).unwrap(), "app/a%2Fb/20000000000000a");
         assert_eq!(place.queue.end(), b"app/a%2Fb0");
         assert_eq!(lock_of("app/", &place.key), Some(LockKey::new("a/b").unwrap()));

@@ -1,11 +1,12 @@
 //! What this process knows of its owners: who waits, who holds, and whose requests are still unanswered.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use lock_core::{AcquireRequest, LossHint, OwnerId, Ttl};
 
+use crate::group::Group;
 use crate::watch::Watching;
 
 /// The owners that may have something at the store. All of it could be asked of the store; knowing it saves requests,
@@ -22,6 +23,10 @@ pub(crate) struct Owner {
     pub(crate) unanswered: u32,
     pub(crate) hint: LossHint,
     pub(crate) watch: Watch,
+    /// The lease that is its own.
+    pub(crate) lease: Option<i64>,
+    /// The lease that it shares with others.
+    pub(crate) group: Option<Arc<Group>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,6 +89,8 @@ impl Owners {
             unanswered: 0,
             hint: request.loss_hint().clone(),
             watch: Watch::None,
+            lease: None,
+            group: None,
         });
         known.unanswered += 1;
         Sending { owners: self, owner: request.owner() }
@@ -94,7 +101,7 @@ impl Owners {
     }
 }
 
-/// A request under way. Dropped without [`Sending::answered`], it may be applied at any time.
+/// A request under way. Dropped without an answer, it may be applied at any time.
 #[must_use]
 pub(crate) struct Sending<'a> {
     owners: &'a Owners,
@@ -102,8 +109,12 @@ pub(crate) struct Sending<'a> {
 }
 
 impl Sending<'_> {
-    /// It was applied or refused, and can't be applied later.
-    pub(crate) fn answered(self) {
+    /// It was applied or refused, and can't be applied later; unless it was sent before, over another way, and that has no
+    /// answer.
+    pub(crate) fn answered_unless(self, tried_before: bool) {
+        if tried_before {
+            return;
+        }
         self.owners.with(self.owner, |known| known.unanswered = known.unanswered.saturating_sub(1));
     }
 }

@@ -24,6 +24,11 @@ impl Seen {
         matches!((&self.own, &self.first), (Some(own), Some(first)) if own.key() == first.key())
     }
 
+    /// The create revision of the own key; zero when there is none.
+    pub(crate) fn own_revision(&self) -> i64 {
+        self.own.as_ref().map_or(0, KeyValue::create_revision)
+    }
+
     pub(crate) fn waiters(&self) -> u64 {
         u64::try_from(self.count - 1).unwrap_or(0)
     }
@@ -79,6 +84,17 @@ pub(crate) fn seen(response: &TxnResponse) -> Seen {
     let first = gets.next();
     let count = first.as_ref().map_or(0, GetResponse::count);
     Seen { own, first: first.and_then(|get| get.kvs().first().cloned()), count }
+}
+
+/// Looks at the first of the queue alone.
+pub(crate) fn look_at_first(queue: &Queue) -> Txn {
+    Txn::new().and_then([first(queue)])
+}
+
+pub(crate) fn seen_first(response: &TxnResponse) -> Seen {
+    let first = gets(response).next();
+    let count = first.as_ref().map_or(0, GetResponse::count);
+    Seen { own: None, first: first.and_then(|get| get.kvs().first().cloned()), count }
 }
 
 /// Joins the queue at its end, unless the owner is in it.

@@ -1,12 +1,11 @@
 //! The connections of one runtime: a client for each endpoint, and the streams that all its locks share.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use etcd_client::{Channel, Client, ConnectOptions, Error, KvClient, LeaseClient, WatchClient};
 use lock_core::{BackendError, Operation, Outcome};
-use tokio::sync::OnceCell;
 use tokio::time::timeout;
 
 use crate::builder::EtcdBackendBuilder;
@@ -19,12 +18,19 @@ use crate::watch::Watches;
 /// has its own: the heartbeat on a dedicated thread doesn't depend on a runtime that is blocked.
 pub(crate) struct Session {
     pub(crate) settings: Arc<EtcdBackendBuilder>,
-    links: Vec<OnceCell<Link>>,
+    links: Vec<Slot>,
     /// The endpoint that is asked first. The driver's own balancer doesn't skip dead ones.
     current: AtomicUsize,
     pub(crate) keep_alives: KeepAlives,
     pub(crate) watches: Watches,
     pub(crate) checks: Checks,
+}
+
+/// The connection to one endpoint, if there is one.
+#[derive(Default)]
+struct Slot {
+    link: Mutex<Option<Link>>,
+    connecting: tokio::sync::Mutex<()>,
 }
 
 /// One endpoint's client, taken apart: cloning the parts is cheaper than cloning the whole.
@@ -45,7 +51,7 @@ pub(crate) struct Answer<T> {
 impl Session {
     pub(crate) fn new(settings: Arc<EtcdBackendBuilder>) -> Self {
         Self {
-            links: settings.endpoints.iter().map(|_| OnceCell::new()).collect(),
+            links: settings.endpoints.iter().map(|_| Slot::default()).collect(),
             settings,
             current: AtomicUsize::new(0),
             keep_alives: KeepAlives::default(),
@@ -112,9 +118,19 @@ impl Session {
             request(link).await.map_err(|error| error::failed(operation, self.name(index), error))
         };
         let limit = self.limit();
-        timeout(limit, asking)
-            .await
-            .unwrap_or_else(|_| Err(Failed::Other(error::timed_out(operation, self.name(index), limit))))
+        timeout(limit, asking).await.unwrap_or_else(|_| {
+            self.distrust(index);
+            Err(Failed::Other(error::timed_out(operation, self.name(index), limit)))
+        })
+    }
+
+    /// An answer didn't come in time: perhaps the connection is dead, and nobody was told (a firewall forgot it). The
+    /// next request makes a new one, and so does each stream.
+    pub(crate) fn distrust(&self, index: usize) {
+        let link = self.slot(index).take();
+        drop(link);
+        self.keep_alives.close_to(index);
+        self.watches.close_to(index);
     }
 
     /// The endpoint to ask first.
@@ -132,8 +148,20 @@ impl Session {
 
     /// The client of an endpoint, made when it is first needed.
     pub(crate) async fn link(&self, index: usize, operation: Operation) -> Result<Link, Failed> {
-        let link = self.links[index].get_or_try_init(|| self.connect(index, operation)).await?;
-        Ok(link.clone())
+        if let Some(link) = &*self.slot(index) {
+            return Ok(link.clone());
+        }
+        let _connecting = self.links[index].connecting.lock().await;
+        if let Some(link) = &*self.slot(index) {
+            return Ok(link.clone());
+        }
+        let link = self.connect(index, operation).await?;
+        *self.slot(index) = Some(link.clone());
+        Ok(link)
+    }
+
+    fn slot(&self, index: usize) -> MutexGuard<'_, Option<Link>> {
+        self.links[index].link.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn connect(&self, index: usize, operation: Operation) -> Result<Link, Failed> {
@@ -167,8 +195,10 @@ fn with_outcome(failed: Failed, tried_before: bool) -> Failed {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        self.keep_alives.close();
-        self.watches.close();
+        for index in 0..self.endpoints() {
+            self.keep_alives.close_to(index);
+            self.watches.close_to(index);
+        }
     }
 }
 

@@ -9,11 +9,11 @@ use tokio::time::{sleep, sleep_until, timeout};
 
 use crate::acquire::given_up;
 use crate::backend::{LOOK_ANYWAY, Shared};
-use crate::error::{Failed, place_lost, timed_out};
+use crate::error::{Failed, timed_out};
 use crate::names::Place;
 use crate::owners::State;
 use crate::queue::{self, Before};
-use crate::session::{IntoError, Session};
+use crate::session::{Answer, IntoError, Session};
 use crate::value::{self, Arrival};
 use crate::watch::{News, Watching};
 
@@ -32,8 +32,8 @@ impl Shared {
     pub(crate) async fn wait(self: &Arc<Self>, request: &AcquireRequest) -> Result<(), BackendError> {
         let ttl = self.capabilities().grantable(request.ttl())?;
         let session = self.session();
-        let place = self.place(request.key(), request.owner());
-        let Some(before) = self.line_up(&session, request, &place, ttl).await? else { return Ok(()) };
+        let Some(before) = self.line_up(&session, request, ttl).await? else { return Ok(()) };
+        let place = self.own_place(request);
         let (tell, mut told) = mpsc::unbounded_channel();
         let _own = watch(&session, Whose::Own, place.key.clone(), &tell).await?;
         let _before = watch(&session, Whose::Before, before.clone(), &tell).await?;
@@ -41,8 +41,8 @@ impl Shared {
         loop {
             // What happened before the watches were in place, and what a silent one forgot.
             let read = self.send(&session, OPERATION, queue::both(&place.key, &before)).await.or_error(OPERATION)?;
-            match queue::both_exist(&read) {
-                (false, _) => return Err(self.gone(request)),
+            match queue::both_exist(&read.value) {
+                (false, _) => return Err(self.place_is_gone(request.owner(), OPERATION)),
                 (true, false) => return Ok(()),
                 (true, true) => {}
             }
@@ -52,7 +52,7 @@ impl Shared {
                 let keep_at = self.next_keep_alive(request, ttl);
                 tokio::select! {
                     news = told.recv() => match news {
-                        Some((Whose::Own, News::Deleted)) => return Err(self.gone(request)),
+                        Some((Whose::Own, News::Deleted)) => return Err(self.place_is_gone(request.owner(), OPERATION)),
                         Some((Whose::Before, News::Deleted)) => return Ok(()),
                         Some((_, News::Broken(why))) => return Err(broken(&why)),
                         Some((_, News::Live)) | None => {}
@@ -67,55 +67,73 @@ impl Shared {
     /// Takes a place in the queue, or keeps the one that the owner has. The key of the one before; `None` when there is
     /// none.
     async fn line_up(
-        &self,
+        self: &Arc<Self>,
         session: &Session,
         request: &AcquireRequest,
-        place: &Place,
         ttl: Ttl,
     ) -> Result<Option<Vec<u8>>, BackendError> {
         let revision = match self.owners.state(request.owner()) {
             Some(State::Waiting(revision) | State::Holding(revision)) => revision,
-            _ => match self.join(session, request, place, ttl).await? {
+            _ => match self.join(session, request, ttl).await? {
                 (_, Before::Nobody) => return Ok(None),
                 (_, Before::Key(before)) => return Ok(Some(before)),
                 (revision, Before::Unknown) => revision,
             },
         };
+        let queue = self.queue(request.key());
         let before = session
             .call(OPERATION, |mut link| {
-                let options = queue::before_options(&place.queue, revision);
-                async move { link.kv.get(place.queue.start(), Some(options)).await }
+                let (start, options) = (queue.start(), queue::before_options(&queue, revision));
+                async move { link.kv.get(start, Some(options)).await }
             })
             .await
             .or_error(OPERATION)?;
         Ok(before.value.kvs().first().map(|before| before.key().to_vec()))
     }
 
-    /// As a free lock is taken: lease and place travel together.
+    /// As a free lock is taken, but at the end of the queue.
     async fn join(
-        &self,
+        self: &Arc<Self>,
         session: &Session,
         request: &AcquireRequest,
-        place: &Place,
         ttl: Ttl,
     ) -> Result<(i64, Before), BackendError> {
-        let sent = Instant::now();
-        let sending = self.owners.sending(request, ttl);
         let value = value::encode(request, ttl, Arrival::Waits);
-        let joining = self.send(session, OPERATION, queue::join(place, place.lease, value.clone()));
-        let (granted, mut joined) = tokio::join!(self.grant(session, OPERATION, place.lease, ttl), joining);
-        granted.or_error(OPERATION)?;
-        if matches!(joined, Err(Failed::NoLease)) {
-            joined = self.send(session, OPERATION, queue::join(place, place.lease, value)).await;
+        loop {
+            let sent = Instant::now();
+            let lease = self.lease_for(session, OPERATION, request, ttl).await?;
+            let place = self.queue(request.key()).place(lease.id);
+            let sending = self.owners.sending(request, ttl);
+            let joining = self.send(session, OPERATION, queue::join(&place, lease.id, value.clone()));
+            let keeping = async {
+                match lease.fresh {
+                    Some(lives) => Ok(Some(lives)),
+                    None => self.keep(session, OPERATION, lease.id).await,
+                }
+            };
+            let (joined, lives) = tokio::join!(joining, keeping);
+            let joined = match joined {
+                Ok(Answer { value, tried_before }) => {
+                    sending.answered_unless(tried_before);
+                    Some(queue::joined(&value))
+                }
+                Err(Failed::NoLease) => {
+                    sending.answered_unless(false);
+                    None
+                }
+                Err(failed) => return Err(failed.into_error(OPERATION)),
+            };
+            let (Some(joined), Some(_)) = (joined, lives.or_error(OPERATION)?) else {
+                self.lease_is_over(request.owner(), lease.id);
+                continue;
+            };
+            let revision = joined.revision.ok_or_else(given_up)?;
+            self.owners.with(request.owner(), |known| {
+                known.state = State::Waiting(revision);
+                known.kept_alive = sent;
+            });
+            return Ok((revision, joined.before));
         }
-        let joined = queue::joined(&joined.or_error(OPERATION)?);
-        sending.answered();
-        let revision = joined.revision.ok_or_else(given_up)?;
-        self.owners.with(request.owner(), |known| {
-            known.state = State::Waiting(revision);
-            known.kept_alive = sent;
-        });
-        Ok((revision, joined.before))
     }
 
     fn next_keep_alive(&self, request: &AcquireRequest, ttl: Ttl) -> Instant {
@@ -126,16 +144,10 @@ impl Shared {
     async fn keep_place(&self, session: &Session, request: &AcquireRequest, place: &Place) -> Result<(), BackendError> {
         let sent = Instant::now();
         if self.keep(session, OPERATION, place.lease).await.or_error(OPERATION)?.is_none() {
-            return Err(self.gone(request));
+            return Err(self.place_is_gone(request.owner(), OPERATION));
         }
         self.owners.with(request.owner(), |known| known.kept_alive = sent);
         Ok(())
-    }
-
-    /// The place is gone: the next try begins anew.
-    fn gone(&self, request: &AcquireRequest) -> BackendError {
-        self.owners.forget(request.owner());
-        place_lost(OPERATION)
     }
 }
 
@@ -168,6 +180,7 @@ async fn both_live(session: &Session, told: &mut mpsc::UnboundedReceiver<(Whose,
     };
     let index = session.index();
     timeout(limit, live).await.unwrap_or_else(|_| {
+        session.distrust(index);
         session.move_on(index);
         Err(timed_out(OPERATION, session.name(index), limit))
     })

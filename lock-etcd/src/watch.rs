@@ -94,8 +94,9 @@ impl Watches {
         Ok(stream)
     }
 
-    pub(crate) fn close(&self) {
-        if let Some(stream) = lock(&self.stream).take() {
+    /// Ends the stream if it leads to this endpoint.
+    pub(crate) fn close_to(&self, endpoint: usize) {
+        if let Some(stream) = lock(&self.stream).take_if(|stream| stream.endpoint == endpoint) {
             stream.task.abort();
         }
     }

@@ -179,18 +179,28 @@ impl Etcd {
         })
     }
 
-    /// A metric of member `n`, as its text says it; labelled ones are summed up.
+    /// A metric of member `n`: the sum of all lines of that name that contain `label`.
     ///
     /// # Errors
     /// When the member doesn't answer.
-    pub fn metric(&self, n: usize, name: &str) -> Result<f64> {
+    pub fn metric(&self, n: usize, name: &str, label: &str) -> Result<f64> {
         let text = http_get(self.members[n].client, "/metrics")?;
-        let values = text.lines().filter(|line| line.starts_with(name)).filter_map(|line| {
+        let values = text.lines().filter_map(|line| {
             let (key, value) = line.rsplit_once(' ')?;
-            let rest = &key[name.len()..];
-            (rest.is_empty() || rest.starts_with('{')).then(|| value.parse::<f64>().ok()).flatten()
+            let is_it = key.split('{').next() == Some(name) && key.contains(label);
+            is_it.then(|| value.parse::<f64>().ok()).flatten()
         });
         Ok(values.sum())
+    }
+
+    /// How many streams member `n` serves now: watches and keep-alives.
+    ///
+    /// # Errors
+    /// When the member doesn't answer.
+    pub fn streams(&self, n: usize) -> Result<f64> {
+        let label = "grpc_type=\"bidi_stream\"";
+        let started = self.metric(n, "grpc_server_started_total", label)?;
+        Ok(started - self.metric(n, "grpc_server_handled_total", label)?)
     }
 
     fn ctl_of(&self, endpoints: &[String]) -> Result<Etcdctl> {

@@ -1,0 +1,57 @@
+//! What the store itself costs, by the same driver.
+
+use std::time::Instant;
+
+use etcd_client::{Client, Compare, CompareOp, EventType, LockOptions, PutOptions, Txn, TxnOp};
+
+/// One put and one delete: two commits, which no lock of etcd's can do without.
+pub(crate) async fn put_and_delete(client: &mut Client) -> anyhow::Result<()> {
+    client.put("floor", "x", None).await?;
+    client.delete("floor", None).await?;
+    Ok(())
+}
+
+/// A lock with a lease of its own by the plain recipe: grant, transaction, revoke.
+pub(crate) async fn recipe(client: &mut Client) -> anyhow::Result<()> {
+    let lease = client.lease_grant(15, None).await?.id();
+    let free = Compare::create_revision("recipe", CompareOp::Equal, 0);
+    let put = TxnOp::put("recipe", "x", Some(PutOptions::new().with_lease(lease)));
+    anyhow::ensure!(client.txn(Txn::new().when([free]).and_then([put])).await?.succeeded(), "it is free");
+    client.lease_revoke(lease).await?;
+    Ok(())
+}
+
+/// The server's own lock, with a lease of its own.
+pub(crate) async fn server_lock(client: &mut Client) -> anyhow::Result<()> {
+    let lease = client.lease_grant(15, None).await?.id();
+    client.lock("server", Some(LockOptions::new().with_lease(lease))).await?;
+    client.lease_revoke(lease).await?;
+    Ok(())
+}
+
+/// From the call that deletes a key to another client's watch that tells of it, in microseconds.
+pub(crate) async fn delete_to_event(
+    deleter: &mut Client,
+    watcher: &mut Client,
+    times: u32,
+) -> anyhow::Result<Vec<f64>> {
+    let mut watch = watcher.watch("event", None).await?;
+    let mut samples = Vec::new();
+    for _ in 0..times {
+        deleter.put("event", "x", None).await?;
+        let began = Instant::now();
+        let deleting = deleter.delete("event", None);
+        let told = async {
+            while let Some(response) = watch.message().await? {
+                if response.events().iter().any(|event| event.event_type() == EventType::Delete) {
+                    return anyhow::Ok(began.elapsed().as_secs_f64() * 1e6);
+                }
+            }
+            anyhow::bail!("the watch ended")
+        };
+        let (deleted, told) = tokio::join!(deleting, told);
+        deleted?;
+        samples.push(told?);
+    }
+    Ok(samples)
+}
