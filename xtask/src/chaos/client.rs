@@ -57,14 +57,10 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let client = Client {
-            locks: distlock::connect(&options.url).await?,
-            other: distlock::open(&options.url).await?,
-            directory: options.directory.clone(),
-            ttl: options.ttl,
-            journal: Journal::create(&options.directory.join(format!("{}.journal", options.name)))?,
-            ops: Cell::new(0),
-        };
+        let journal = Journal::create(&options.directory.join(format!("{}.journal", options.name)))?;
+        let Some((locks, other)) = connect(options, &journal).await else { return Ok(()) };
+        let (directory, ttl) = (options.directory.clone(), options.ttl);
+        let client = Client { locks, other, directory, ttl, journal, ops: Cell::new(0) };
         let tasks = (0..2).map(|number| {
             let rng = Rng::with_seed(options.seed.wrapping_add(number << 32));
             let until = if number < options.tasks { options.until } else { 0 };
@@ -77,6 +73,23 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         anyhow::ensure!(report.unreleased() == 0, "{} locks were not released in time", report.unreleased());
         Ok(())
     })
+}
+
+/// Both connections, as soon as the store can be reached; `None` if that is not before the run ends.
+async fn connect(options: &Options, journal: &Journal) -> Option<(Supervisor, Arc<dyn Store>)> {
+    while now() < options.until {
+        let since = now();
+        let both = tokio::try_join!(distlock::connect(&options.url), distlock::open(&options.url));
+        match both {
+            Ok(both) => return Some(both),
+            Err(error) => {
+                let what = What::Helpless { since, error: error.to_string() };
+                journal.add(&Line { at: now(), op: 0, what });
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+    None
 }
 
 impl Client {

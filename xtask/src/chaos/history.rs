@@ -50,8 +50,12 @@ pub(super) struct Process {
 }
 
 impl Process {
-    /// Whether there was trouble at some time of these.
+    /// Whether there was trouble at some time of these. One that was stopped till just before finds out only now
+    /// what happened meanwhile.
     pub(super) fn troubled(&self, from: Nanos, to: Nanos) -> bool {
+        let just_before = from.saturating_sub(AFTERMATH)..=from;
+        let stop = self.stops.iter().rev().find(|stop| just_before.contains(&stop.1));
+        let from = stop.map_or(from, |stop| stop.0);
         let first = self.troubles.partition_point(|trouble| trouble.1 < from);
         self.troubles.get(first).is_some_and(|trouble| trouble.0 <= to)
     }
@@ -61,6 +65,9 @@ impl Process {
         merged(self.stops.iter().chain(&self.troubles).copied().collect())
     }
 }
+
+/// How long a process that was stopped may come upon connections that have broken meanwhile.
+const AFTERMATH: Nanos = 3_000_000_000;
 
 /// Spans by their beginnings, those that touch made one.
 pub(super) fn merged(mut spans: Vec<(Nanos, Nanos)>) -> Vec<(Nanos, Nanos)> {

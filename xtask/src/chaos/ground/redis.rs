@@ -6,6 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use anyhow::{Context, Result};
 use async_trait::async_trait;
 use distlock::LockKey;
+use distlock::lock_redis::RedisBackend;
 use testbed::redis::RedisServer;
 
 use super::servers::Servers;
@@ -51,7 +52,7 @@ impl Servers for Redis {
         struct Record {
             token: u64,
         }
-        let value = self.0.command(&["EVAL", REMOVE, "1", key.as_str()])?;
+        let value = self.0.command(&["EVAL", REMOVE, "1", &format!("{}{key}", RedisBackend::DEFAULT_PREFIX)])?;
         if value.is_empty() {
             return Ok(Vec::new());
         }
