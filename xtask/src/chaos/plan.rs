@@ -144,7 +144,9 @@ impl Iterator for Plan {
         let holder = rng.u8(..3) > 0 || matches!(fault, Fault::Break | Fault::Remove);
         let target =
             if holder { Target::HolderOf(rng.usize(..self.keys)) } else { Target::Client(rng.usize(..self.processes)) };
-        let after = Duration::from_micros(rng.u64(1_000..200_000));
+        // Where leases are long there is less time between the faults for somebody to be granted the lock.
+        let pace = (self.ttl.as_secs_f64() / 0.3).clamp(1.0, 8.0);
+        let after = Duration::from_micros(rng.u64(1_000..200_000)).mul_f64(pace);
         Some(Step { after, fault, target, lasts: self.ttl.mul_f64(lasts) })
     }
 }
