@@ -46,6 +46,8 @@ impl Fetched {
             }
             files.push((*program, launcher));
         }
+        // Lists and archives are big, and old tomorrow.
+        let _ = fs::remove_dir_all(self.directory.join("apt"));
         Ok(files)
     }
 

@@ -52,7 +52,7 @@ impl Servers {
         }
         if !missing.is_empty() {
             let names = missing.iter().map(|program| program.name()).collect::<Vec<_>>().join(", ");
-            println!("servers: {names} not installed: fetching the distribution's packages into target/servers");
+            eprintln!("servers: {names} not installed: fetching the distribution's packages into target/servers");
             match fetched.fetch(&missing) {
                 Ok(files) => found.extend(files),
                 Err(error) => bail!("{}", advice::for_the_missing(&missing, &error)),
