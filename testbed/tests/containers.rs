@@ -71,8 +71,8 @@ fn a_container_goes_with_its_process_even_when_that_is_killed() {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
-    let id = lines.filter_map(|line| line.split_once("container ").map(|(_, id)| id.to_owned())).next();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let id = lines.find_map(|line| line.split_once("container ").map(|(_, id)| id.to_owned()));
     let id = id.expect("the child tells its container");
     assert!(exists(&id));
     child.kill().unwrap();
