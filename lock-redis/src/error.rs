@@ -116,18 +116,11 @@ fn of_connecting(error: &RedisError) -> Verdict {
 }
 
 fn is_tls(error: &RedisError) -> bool {
-    let mut source = std::error::Error::source(error);
-    while let Some(error) = source {
-        if error.is::<rustls::Error>() {
-            return true;
-        }
-        // An I/O error hides what it was made of from `source`.
-        if let Some(inner) = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
-            return inner.is::<rustls::Error>();
-        }
-        source = error.source();
-    }
-    false
+    type Shared = Arc<dyn std::error::Error + Send + Sync>;
+    // The driver shares an I/O error, and that hides what it was made of from `source`.
+    let shared = std::error::Error::source(error).and_then(|source| source.downcast_ref::<Shared>());
+    let io = shared.and_then(|shared| shared.downcast_ref::<std::io::Error>());
+    io.and_then(std::io::Error::get_ref).is_some_and(|inner| inner.is::<rustls::Error>())
 }
 
 /// The first word of a server's error decides.
