@@ -92,6 +92,11 @@ impl Failure {
     }
 }
 
+/// What a server answered, as far as a message can bear it.
+pub(crate) fn shown(answer: &impl fmt::Debug) -> String {
+    format!("{answer:?}").chars().take(200).collect()
+}
+
 fn of_connecting(error: &RedisError) -> Verdict {
     use redis::ErrorKind as Driver;
     const PASSWORD: &str = "check user and password in the URL, and `ACL LIST` on the server";
@@ -120,7 +125,7 @@ fn is_tls(error: &RedisError) -> bool {
     // The driver shares an I/O error, and that hides what it was made of from `source`.
     let shared = std::error::Error::source(error).and_then(|source| source.downcast_ref::<Shared>());
     let io = shared.and_then(|shared| shared.downcast_ref::<std::io::Error>());
-    io.and_then(std::io::Error::get_ref).is_some_and(|inner| inner.is::<rustls::Error>())
+    io.and_then(std::io::Error::get_ref).is_some_and(<dyn std::error::Error + Send + Sync>::is::<rustls::Error>)
 }
 
 /// The first word of a server's error decides.

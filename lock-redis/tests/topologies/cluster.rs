@@ -74,7 +74,7 @@ struct OnCluster {
 }
 
 impl OnCluster {
-    async fn start() -> Result<Self, HarnessError> {
+    fn start() -> Result<Self, HarnessError> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let cluster = CLUSTER.as_ref().map_err(Clone::clone)?;
         let prefix = format!("case{}:", NEXT.fetch_add(1, Ordering::Relaxed));
@@ -93,4 +93,4 @@ impl Harness for OnCluster {
     }
 }
 
-lock_core::conformance!(conformance: OnCluster::start);
+lock_core::conformance!(conformance: || std::future::ready(OnCluster::start()));
