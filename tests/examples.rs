@@ -37,6 +37,24 @@ fn every_example_says_how_to_run_it_and_is_tested_here() {
     }
 }
 
+/// Two workers at once, and a third that comes when all is over: the job is done once.
+#[test]
+fn nightly_job_runs_once_however_many_workers_start_it_and_whenever() {
+    let directory = directory();
+    let results = directory.path().join("results");
+    let worker = || {
+        let mut command = example("nightly_job", directory.path());
+        command.arg(&results);
+        command
+    };
+    let (first, second) = (Running::start(&mut worker()), Running::start(&mut worker()));
+    let mut said = vec![first.finish().ended_with(0).stdout, second.finish().ended_with(0).stdout];
+    said.push(run(&mut worker()).ended_with(0).stdout);
+    let did = said.iter().filter(|said| said.contains("is done, with token")).count();
+    let skipped = said.iter().filter(|said| said.contains("is done already")).count();
+    assert_eq!((did, skipped), (1, 2), "{said:?}");
+}
+
 #[test]
 fn quickstart_prints_its_token_and_a_second_run_has_a_greater_one() {
     let directory = directory();

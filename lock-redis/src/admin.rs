@@ -11,7 +11,7 @@ use crate::error::Failure;
 use crate::link::Link;
 use crate::preflight;
 use crate::record;
-use crate::shared::{Shared, failing};
+use crate::shared::{Shared, failing, odd};
 
 /// How many names a step of a listing may look at.
 const STEP: u32 = 1_000;
@@ -26,7 +26,7 @@ impl LockAdmin for RedisBackend {
         match self.shared.topology.send_all(&names, &commands).await.map_err(&fail)?.as_slice() {
             [Value::Nil, _] | [_, Value::Int(-2)] => Ok(None),
             [Value::BulkString(value), Value::Int(left)] => Ok(Some(record::describe(key, &names.lock, value, *left))),
-            other => Err(fail(self.shared.odd(&Value::Array(other.to_vec())))),
+            other => Err(fail(odd(&Value::Array(other.to_vec())))),
         }
     }
 
@@ -40,7 +40,7 @@ impl LockAdmin for RedisBackend {
         let fail = failing(Operation::Break, key);
         let answer = self.shared.topology.run(&self.shared.scripts.break_lock, &names, &[token.as_bytes()]).await;
         let answer = answer.map_err(&fail)?;
-        let Value::Array(parts) = &answer else { return Err(fail(self.shared.odd(&answer))) };
+        let Value::Array(parts) = &answer else { return Err(fail(odd(&answer))) };
         match parts.as_slice() {
             [] => Ok(BreakOutcome::Free),
             [Value::BulkString(word), Value::BulkString(value), Value::Int(left)] => {
@@ -48,7 +48,7 @@ impl LockAdmin for RedisBackend {
                 let broken = word.as_slice() == b"broken";
                 Ok(if broken { BreakOutcome::Broken(record) } else { BreakOutcome::TokenDiffers(record) })
             }
-            _ => Err(fail(self.shared.odd(&answer))),
+            _ => Err(fail(odd(&answer))),
         }
     }
 

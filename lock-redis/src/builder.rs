@@ -142,7 +142,7 @@ impl RedisBuilder {
             limit: self.call_limit,
         };
         let names = Names::new(&self.prefix, &OwnerId::mint().to_string());
-        let shared = Shared::new(self.servers, Arc::new(settings), names, self.replication);
+        let shared = Shared::new(self.servers, &Arc::new(settings), names, self.replication);
         shared.topology.open().await.map_err(|failure| failure.during(Operation::Connect))?;
         Ok(RedisBackend { shared })
     }

@@ -28,7 +28,7 @@ pub(crate) struct Cluster {
     inbox: Arc<Inbox>,
     replication: Option<Replication>,
     /// The nodes that were named, to be asked when nobody else is known.
-    named: Vec<Address>,
+    seeds: Vec<Address>,
     map: Mutex<Map>,
 }
 
@@ -41,13 +41,13 @@ struct Map {
 
 impl Cluster {
     pub(crate) fn new(
-        named: Vec<Address>,
+        seeds: Vec<Address>,
         settings: Arc<Settings>,
         names: Names,
         inbox: Arc<Inbox>,
         replication: Option<Replication>,
     ) -> Self {
-        Self { settings, names, inbox, replication, named, map: Mutex::default() }
+        Self { settings, names, inbox, replication, seeds, map: Mutex::default() }
     }
 
     /// The way to a lock's master, which may have moved.
@@ -60,7 +60,7 @@ impl Cluster {
         self.learn().await?;
         let map = self.map();
         let mut addresses: Vec<_> = map.ranges.iter().map(|(_, _, address)| address).collect();
-        addresses.sort_by_key(|address| address.to_string());
+        addresses.sort_by_key(ToString::to_string);
         addresses.dedup();
         Ok(addresses.into_iter().filter_map(|address| map.nodes.get(address).cloned()).collect())
     }
@@ -78,8 +78,8 @@ impl Cluster {
     pub(crate) async fn learn(&self) -> Result<(), Failure> {
         let mut failed = None;
         let mut candidates: Vec<_> = self.map().nodes.keys().cloned().collect();
-        candidates.retain(|address| !self.named.contains(address));
-        for address in self.named.iter().chain(&candidates) {
+        candidates.retain(|address| !self.seeds.contains(address));
+        for address in self.seeds.iter().chain(&candidates) {
             let node = self.node(address);
             match ask(node.commands(), address).await {
                 Ok(ranges) if !ranges.is_empty() => {
@@ -89,7 +89,7 @@ impl Cluster {
                     let mut map = self.map();
                     // Nodes that have left keep no connection.
                     map.nodes.retain(|address, _| {
-                        self.named.contains(address) || ranges.iter().any(|(_, _, master)| master == address)
+                        self.seeds.contains(address) || ranges.iter().any(|(_, _, master)| master == address)
                     });
                     map.ranges = ranges;
                     return Ok(());
@@ -110,7 +110,7 @@ impl Cluster {
     }
 
     fn shown(&self) -> String {
-        let list: Vec<_> = self.named.iter().map(Address::to_string).collect();
+        let list: Vec<_> = self.seeds.iter().map(Address::to_string).collect();
         format!("the cluster {}", list.join(","))
     }
 

@@ -51,7 +51,7 @@ pub(crate) struct Connector {
 enum To {
     Server(Address),
     /// The mutex is for the driver, whose client counts while it asks.
-    Master(tokio::sync::Mutex<Option<SentinelClient>>, Vec<Address>, String),
+    Master(tokio::sync::Mutex<Option<Box<SentinelClient>>>, Vec<Address>, String),
 }
 
 impl Address {
@@ -153,7 +153,7 @@ impl Connector {
                 let mut kept = kept.lock().await;
                 let asking = match &mut *kept {
                     Some(client) => client,
-                    empty => empty.insert(self.sentinel_client(sentinels, name)?),
+                    empty => empty.insert(Box::new(self.sentinel_client(sentinels, name)?)),
                 };
                 asking.async_get_client().await?
             }

@@ -92,6 +92,11 @@ impl Failure {
     }
 }
 
+/// What a server answered, as far as a message can bear it.
+pub(crate) fn shown(answer: &impl fmt::Debug) -> String {
+    format!("{answer:?}").chars().take(200).collect()
+}
+
 fn of_connecting(error: &RedisError) -> Verdict {
     use redis::ErrorKind as Driver;
     const PASSWORD: &str = "check user and password in the URL, and `ACL LIST` on the server";
@@ -116,18 +121,11 @@ fn of_connecting(error: &RedisError) -> Verdict {
 }
 
 fn is_tls(error: &RedisError) -> bool {
-    let mut source = std::error::Error::source(error);
-    while let Some(error) = source {
-        if error.is::<rustls::Error>() {
-            return true;
-        }
-        // An I/O error hides what it was made of from `source`.
-        if let Some(inner) = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
-            return inner.is::<rustls::Error>();
-        }
-        source = error.source();
-    }
-    false
+    type Shared = Arc<dyn std::error::Error + Send + Sync>;
+    // The driver shares an I/O error, and that hides what it was made of from `source`.
+    let shared = std::error::Error::source(error).and_then(|source| source.downcast_ref::<Shared>());
+    let io = shared.and_then(|shared| shared.downcast_ref::<std::io::Error>());
+    io.and_then(std::io::Error::get_ref).is_some_and(<dyn std::error::Error + Send + Sync>::is::<rustls::Error>)
 }
 
 /// The first word of a server's error decides.
@@ -201,6 +199,79 @@ impl fmt::Display for Failure {
                 write!(f, "{to} said {code} {detail}")
             }
             Self::Odd { to, answer } => write!(f, "{to} answered what makes no sense: {answer}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What servers say (7.0, word for word), and what that means.
+    #[test]
+    fn fault_36_each_word_of_a_server_has_its_kind() {
+        use ErrorKind::{Conflict, InvalidConfiguration, PermissionDenied, Protocol, ResourceExhausted, Unavailable};
+        use Outcome::{NotApplied, Unknown};
+        for (line, kind, is_transient, outcome) in [
+            ("LOADING Redis is loading the dataset in memory", Unavailable, true, NotApplied),
+            (
+                "BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.",
+                Unavailable,
+                true,
+                NotApplied,
+            ),
+            ("READONLY You can't write against a read only replica.", Unavailable, true, NotApplied),
+            ("MOVED 3999 127.0.0.1:6381", Unavailable, true, NotApplied),
+            ("ASK 3999 127.0.0.1:6381", Unavailable, true, NotApplied),
+            ("TRYAGAIN Multiple keys request during rehashing of slot", Unavailable, true, NotApplied),
+            ("CLUSTERDOWN The cluster is down", Unavailable, true, NotApplied),
+            (
+                "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.",
+                Unavailable,
+                true,
+                NotApplied,
+            ),
+            ("NOREPLICAS Not enough good replicas to write.", Unavailable, true, NotApplied),
+            ("NOSCRIPT No matching script. Please use EVAL.", Unavailable, true, NotApplied),
+            ("OOM command not allowed when used memory > 'maxmemory'.", ResourceExhausted, true, NotApplied),
+            (
+                "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk.",
+                ResourceExhausted,
+                true,
+                NotApplied,
+            ),
+            ("ERR max number of clients reached", ResourceExhausted, true, NotApplied),
+            ("WRONGTYPE Operation against a key holding the wrong kind of value", Conflict, false, NotApplied),
+            ("NOAUTH Authentication required.", PermissionDenied, false, NotApplied),
+            ("WRONGPASS invalid username-password pair or user is disabled.", PermissionDenied, false, NotApplied),
+            ("NOPERM User app has no permissions to run the 'set' command", PermissionDenied, false, NotApplied),
+            ("ERR DB index is out of range", InvalidConfiguration, false, NotApplied),
+            ("ERR unknown command 'EVALSHA'", Protocol, false, Unknown),
+            ("SOMETHING new", Protocol, false, Unknown),
+        ] {
+            let value = redis::parse_redis_value(format!("-{line}\r\n").as_bytes()).unwrap();
+            let error = value.extract_error().unwrap_err();
+            let failure = Failure::Refused { to: "h:1".into(), error };
+            let error = failure.during(Operation::Acquire);
+            assert_eq!((error.kind(), error.is_transient(), error.outcome()), (kind, is_transient, outcome), "{line}");
+            let (code, detail) = line.split_once(' ').unwrap();
+            assert!(error.message().contains(code) && error.message().contains(detail), "{line}: {error}");
+        }
+    }
+
+    #[test]
+    fn what_was_never_sent_is_not_applied_and_what_may_have_been_is_unknown() {
+        let refused = || redis::RedisError::from(std::io::Error::from(std::io::ErrorKind::ConnectionRefused));
+        let (to, limit): (Arc<str>, _) = ("h:1".into(), Duration::from_secs(1));
+        for (failure, kind, outcome) in [
+            (Failure::NoConnection { to: to.clone(), error: refused() }, ErrorKind::Unavailable, Outcome::NotApplied),
+            (Failure::NotConnectedWithin { to: to.clone(), limit }, ErrorKind::Unavailable, Outcome::NotApplied),
+            (Failure::Broken { to: to.clone(), error: refused() }, ErrorKind::Unavailable, Outcome::Unknown),
+            (Failure::NoAnswer { to, limit }, ErrorKind::TimedOut, Outcome::Unknown),
+        ] {
+            let error = failure.during(Operation::Renew);
+            assert_eq!((error.kind(), error.outcome(), error.is_transient()), (kind, outcome, true), "{error}");
+            assert!(error.message().contains("h:1"), "{error}");
         }
     }
 }

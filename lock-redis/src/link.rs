@@ -11,7 +11,7 @@ use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 
 use crate::connector::Connector;
-use crate::error::Failure;
+use crate::error::{Failure, shown};
 use crate::inbox::Inbox;
 
 /// A connection that many tasks share.
@@ -95,9 +95,7 @@ impl Link {
 
     /// An answer of the wrong shape.
     pub(crate) fn odd(&self, answer: &impl std::fmt::Debug) -> Failure {
-        let mut answer = format!("{answer:?}");
-        answer.truncate(answer.floor_char_boundary(200));
-        Failure::Odd { to: self.connector.shown().clone(), answer }
+        Failure::Odd { to: self.connector.shown().clone(), answer: shown(answer) }
     }
 
     /// What messages call the server.

@@ -21,7 +21,7 @@ const OLDEST: (u32, u32) = (7, 0);
 pub(crate) async fn run(shared: &Shared) -> Vec<Finding> {
     let masters = match shared.topology.masters().await {
         Ok(masters) => masters,
-        Err(failure) => return vec![failed("reachable", failure.during(Operation::Preflight))],
+        Err(failure) => return vec![failed("reachable", &failure.during(Operation::Preflight))],
     };
     let mut findings = Vec::new();
     for master in &masters {
@@ -152,7 +152,7 @@ async fn clock(master: &Link) -> Finding {
     const CHECK: &str = "clock";
     let told = match master.send(&cmd("TIME")).await {
         Ok(answer) => <(String, String)>::from_redis_value(answer).ok(),
-        Err(failure) => return failed(CHECK, failure.during(Operation::Preflight)),
+        Err(failure) => return failed(CHECK, &failure.during(Operation::Preflight)),
     };
     let seconds = told.and_then(|(seconds, _)| seconds.parse().ok()).unwrap_or_default();
     let (theirs, ours) = (UNIX_EPOCH + Duration::from_secs(seconds), SystemTime::now());
@@ -175,7 +175,7 @@ async fn try_out(shared: &Shared) -> Finding {
     const CHECK: &str = "locking";
     match try_steps(shared).await {
         Ok(()) => Finding::good(CHECK, "a lock was acquired, renewed and released, and its channel published to"),
-        Err(error) => failed(CHECK, error.with_operation(Operation::Preflight)),
+        Err(error) => failed(CHECK, &error.with_operation(Operation::Preflight)),
     }
 }
 
@@ -202,7 +202,7 @@ async fn publish(shared: &Shared, key: &LockKey) -> Result<(), BackendError> {
     commands.add_command(cmd(shared.topology.publishes_with()).arg(channel).arg("").take());
     match shared.topology.send_all(&names, &commands).await.map_err(&fail)?.as_slice() {
         [Value::Int(_)] => Ok(()),
-        other => Err(fail(shared.odd(&Value::Array(other.to_vec())))),
+        other => Err(fail(crate::shared::odd(&Value::Array(other.to_vec())))),
     }
 }
 
@@ -217,10 +217,10 @@ fn untold(master: &Link, failure: Failure) -> Finding {
             "run the check as a user that may call INFO",
         );
     }
-    failed("info", error)
+    failed("info", &error)
 }
 
-fn failed(check: &'static str, error: BackendError) -> Finding {
+fn failed(check: &'static str, error: &BackendError) -> Finding {
     let severity = if error.kind() == ErrorKind::PermissionDenied { Severity::Denied } else { Severity::Unusable };
     Finding::new(severity, check, error.message(), "no lock can be acquired there", error.advice().unwrap_or_default())
 }

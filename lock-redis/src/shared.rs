@@ -11,7 +11,7 @@ use redis::Value;
 
 use crate::backend::capabilities;
 use crate::connector::{Servers, Settings};
-use crate::error::Failure;
+use crate::error::{Failure, shown};
 use crate::inbox::Inbox;
 use crate::names::{LockNames, Names};
 use crate::record;
@@ -37,14 +37,14 @@ pub(crate) struct Replication {
 impl Shared {
     pub(crate) fn new(
         servers: Servers,
-        settings: Arc<Settings>,
+        settings: &Arc<Settings>,
         names: Names,
         replication: Option<Replication>,
     ) -> Arc<Self> {
         Arc::new_cyclic(|me| {
             let inbox = Arc::new(Inbox::new(me.clone()));
             let scripts = Scripts::new(Topology::publish(&servers));
-            let topology = Topology::new(servers, &settings, &names, &inbox, replication);
+            let topology = Topology::new(servers, settings, &names, &inbox, replication);
             Self { topology, scripts, names, inbox, replication }
         })
     }
@@ -68,7 +68,7 @@ impl Shared {
                 let record = record::describe(request.key(), &names.lock, value, left);
                 Ok(Attempt::Held(Contention::new(record).with_waiters(waiting)))
             }
-            None => Err(fail(self.odd(&answer))),
+            None => Err(fail(odd(&answer))),
         }
     }
 
@@ -100,7 +100,7 @@ impl Shared {
                 self.inbox.leaves(lease.owner());
                 Ok(Renewal::Lost)
             }
-            other => Err(fail(self.odd(&other))),
+            other => Err(fail(odd(&other))),
         }
     }
 
@@ -114,7 +114,7 @@ impl Shared {
         match answer {
             Value::Int(1) => Ok(Release::Released),
             Value::Int(0) => Ok(Release::NotHeld),
-            other => Err(fail(self.odd(&other))),
+            other => Err(fail(odd(&other))),
         }
     }
 
@@ -130,12 +130,11 @@ impl Shared {
         let owner = owner.to_string();
         self.topology.run(&self.scripts.release, names, &[owner.as_bytes(), entry.as_bytes(), what.as_bytes()]).await
     }
+}
 
-    pub(crate) fn odd(&self, answer: &Value) -> Failure {
-        let mut answer = format!("{answer:?}");
-        answer.truncate(answer.floor_char_boundary(200));
-        Failure::Odd { to: "the server".into(), answer }
-    }
+/// An answer of the wrong shape.
+pub(crate) fn odd(answer: &Value) -> Failure {
+    Failure::Odd { to: "the server".into(), answer: shown(answer) }
 }
 
 /// What `acquire.lua` answered: the token, or the holder's value, its remaining ms, and how many wait.

@@ -57,7 +57,6 @@ impl Topology {
         inbox: &Arc<Inbox>,
         replication: Option<Replication>,
     ) -> Self {
-        let settings = settings.clone();
         match servers {
             Servers::One(address) => {
                 let connect = || Connector::to_server(settings.clone(), address.clone());
@@ -67,8 +66,8 @@ impl Topology {
                 let connect = || Connector::to_master(settings.clone(), sentinels.clone(), name.clone());
                 Self::One(Node::new(&connect, names, inbox, replication))
             }
-            Servers::Cluster(named) => {
-                Self::Cluster(Cluster::new(named, settings, names.clone(), inbox.clone(), replication))
+            Servers::Cluster(seeds) => {
+                Self::Cluster(Cluster::new(seeds, settings.clone(), names.clone(), inbox.clone(), replication))
             }
         }
     }

@@ -11,7 +11,7 @@ use crate::inbox::Place;
 use crate::names::LockNames;
 use crate::record;
 use crate::scripts::CLAIM_MS;
-use crate::shared::{Shared, failing};
+use crate::shared::{Shared, failing, odd};
 
 /// How long those at the front of the queue wait for a message before they look for themselves.
 const LOOK: Duration = Duration::from_millis(500);
@@ -40,10 +40,8 @@ impl Shared {
         let owner = request.owner();
         let entry = || format!("{owner} {channel} {}", record::body(request, self.names.channel()));
         let (place, is_new) = self.inbox.place(owner, entry);
-        let mut outlook = match is_new {
-            true => self.join(&names, &place).await,
-            false => self.look(&names, &owner.to_string(), &place).await,
-        };
+        let mut outlook =
+            if is_new { self.join(&names, &place).await } else { self.look(&names, &owner.to_string(), &place).await };
         loop {
             let Some(Outlook { left, before }) = outlook.map_err(&fail)? else { return Ok(()) };
             tokio::select! {
@@ -65,7 +63,7 @@ impl Shared {
             // The lock was freed before anybody could see the place.
             [Value::Int(_), Value::Int(-2)] => Ok(None),
             [Value::Int(waiting), Value::Int(left)] => Ok(Some(outlook(*left, waiting - 1))),
-            other => Err(self.odd(&Value::Array(other.to_vec()))),
+            other => Err(odd(&Value::Array(other.to_vec()))),
         }
     }
 
@@ -78,9 +76,9 @@ impl Shared {
             Value::Array(parts) => match parts.as_slice() {
                 [] => Ok(None),
                 [Value::Int(left), Value::Int(before)] => Ok(Some(outlook(*left, *before))),
-                _ => Err(self.odd(&answer)),
+                _ => Err(odd(&answer)),
             },
-            _ => Err(self.odd(&answer)),
+            _ => Err(odd(&answer)),
         }
     }
 }

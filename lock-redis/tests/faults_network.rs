@@ -200,7 +200,7 @@ async fn fault_09_renewals_that_fail_for_a_while_lose_nothing() {
         bed.proxy.refuse();
         tokio::time::sleep(Duration::from_millis(1_200)).await;
         bed.proxy.heal();
-        tokio::time::sleep(Duration::from_millis(1_000)).await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
     }
     assert!(guard.is_held());
     // And for good: lost before the server lets go.

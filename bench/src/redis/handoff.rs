@@ -109,8 +109,7 @@ fn contend(server: &RedisServer, processes: usize, tasks: u32, what: What, milli
 fn report(holds: &mut [Hold]) -> (f64, f64) {
     holds.sort_by_key(|hold| hold.granted);
     let pairs = || holds.windows(2);
-    let mut times: Vec<_> =
-        pairs().map(|pair| pair[1].granted.saturating_sub(pair[0].released) as f64 / 1e3).collect();
+    let mut times: Vec<_> = pairs().map(|pair| pair[1].granted.saturating_sub(pair[0].released) as f64 / 1e3).collect();
     let same = pairs().filter(|pair| pair[0].process == pair[1].process).count();
     (percentile(&mut times, 50.0), same as f64 / (holds.len() - 1) as f64 * 100.0)
 }

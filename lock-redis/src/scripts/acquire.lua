@@ -15,14 +15,14 @@ if value then
   return token
 end
 -- Free, by a release without waiters, or because the holder's lease ended. Whoever waits goes first.
-local entry = call('LPOP', KEYS[3])
+-- (EXISTS: a script that has written something is not refused when memory is full, and LPOP counts as writing.)
 local first, body
-while entry do
-  local channel
-  first, channel, body = string.match(entry, '^(%x+) (%S+) (.*)$')
-  if first == me then break end
-  if first and call(PUBLISH, channel, first .. ' ' .. KEYS[1]) > 0 then break end
-  entry, first = call('LPOP', KEYS[3]), nil
+if call('EXISTS', KEYS[3]) == 1 then
+  repeat
+    local entry, channel = call('LPOP', KEYS[3]), nil
+    first = nil
+    if entry then first, channel, body = string.match(entry, '^(%x+) (%S+) (.*)$') end
+  until not entry or first == me or first and call(PUBLISH, channel, first .. ' ' .. KEYS[1]) > 0
 end
 --include fresh_token
 if first and first ~= me then

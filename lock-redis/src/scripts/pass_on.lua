@@ -13,7 +13,7 @@ while entry do
     local kept = redis.pcall('SET', KEYS[1], '{"token":' .. token .. ',"owner":"' .. waiter .. '","reserved":true,'
       .. body, 'PX', CLAIM_MS)
     if not kept.err then return DONE end
-    -- Without memory for that (OOM), the waiter finds the lock free.
+    -- Should the server refuse that, the waiter finds the lock free.
     break
   end
   entry = call('LPOP', KEYS[3])

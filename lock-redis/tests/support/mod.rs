@@ -6,34 +6,34 @@ use std::time::{Duration, Instant};
 use lock_core::{AcquireRequest, Attempt, BackendError, Grant, Lease, LockBackend, LockKey, Release, Renewal, Ttl};
 use lock_redis::RedisBackend;
 
-pub const LONG: Duration = Duration::from_secs(60);
+pub(crate) const LONG: Duration = Duration::from_secs(60);
 
-pub async fn connect(port: u16) -> RedisBackend {
+pub(crate) async fn connect(port: u16) -> RedisBackend {
     RedisBackend::server("127.0.0.1", port).connect().await.unwrap()
 }
 
-pub fn key(text: &str) -> LockKey {
+pub(crate) fn key(text: &str) -> LockKey {
     LockKey::new(text).unwrap()
 }
 
-pub fn request(text: &str, ttl: Duration) -> AcquireRequest {
+pub(crate) fn request(text: &str, ttl: Duration) -> AcquireRequest {
     AcquireRequest::new(key(text), Ttl::new(ttl).unwrap())
 }
 
 /// Tries once, and is granted.
-pub async fn granted(backend: &RedisBackend, request: &AcquireRequest) -> Grant {
+pub(crate) async fn granted(backend: &RedisBackend, request: &AcquireRequest) -> Grant {
     match backend.try_acquire(request).await.unwrap() {
         Attempt::Granted(grant) => grant,
         Attempt::Held(seen) => panic!("held by {}", seen.record()),
     }
 }
 
-pub async fn is_refused(backend: &RedisBackend, request: &AcquireRequest) -> bool {
+pub(crate) async fn is_refused(backend: &RedisBackend, request: &AcquireRequest) -> bool {
     matches!(backend.try_acquire(request).await.unwrap(), Attempt::Held(_))
 }
 
 /// Tries and waits in turn, as the supervisor does.
-pub async fn acquire(backend: &RedisBackend, request: &AcquireRequest) -> Result<Grant, BackendError> {
+pub(crate) async fn acquire(backend: &RedisBackend, request: &AcquireRequest) -> Result<Grant, BackendError> {
     loop {
         match backend.try_acquire(request).await? {
             Attempt::Granted(grant) => return Ok(grant),
@@ -43,7 +43,7 @@ pub async fn acquire(backend: &RedisBackend, request: &AcquireRequest) -> Result
 }
 
 /// The same, and again after transient errors, for as long as `limit`.
-pub async fn acquire_within(backend: &RedisBackend, request: &AcquireRequest, limit: Duration) -> Grant {
+pub(crate) async fn acquire_within(backend: &RedisBackend, request: &AcquireRequest, limit: Duration) -> Grant {
     let began = Instant::now();
     loop {
         match tokio::time::timeout(limit, acquire(backend, request)).await.expect("not acquired in time") {
@@ -56,16 +56,20 @@ pub async fn acquire_within(backend: &RedisBackend, request: &AcquireRequest, li
     }
 }
 
-pub async fn renew(backend: &RedisBackend, request: &AcquireRequest, grant: &Grant) -> Result<Renewal, BackendError> {
+pub(crate) async fn renew(
+    backend: &RedisBackend,
+    request: &AcquireRequest,
+    grant: &Grant,
+) -> Result<Renewal, BackendError> {
     backend.renew(&Lease::new(request.claim(), grant.token(), request.ttl())).await
 }
 
-pub async fn release(backend: &RedisBackend, request: &AcquireRequest) -> Release {
+pub(crate) async fn release(backend: &RedisBackend, request: &AcquireRequest) -> Release {
     backend.release(&request.claim()).await.unwrap()
 }
 
 /// Waits until so many stand in the queue of a lock.
-pub async fn until_waiting(backend: &RedisBackend, text: &str, count: u64) {
+pub(crate) async fn until_waiting(backend: &RedisBackend, text: &str, count: u64) {
     for _ in 0..500 {
         match backend.try_acquire(&request(text, LONG)).await.unwrap() {
             Attempt::Held(seen) if seen.waiters() == Some(count) => return,

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair};
 
 use super::server::RedisServer;
 
@@ -24,6 +24,8 @@ impl RedisTls {
     pub fn start(arguments: &[&str]) -> Result<Self> {
         let directory = tempfile::Builder::new().prefix("distlock-certificates-").tempdir()?;
         let mut authority = CertificateParams::new(Vec::new())?;
+        // The others' issuer must have another name than they have.
+        authority.distinguished_name.push(DnType::CommonName, "Distlock's test authority");
         authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate()?)?;
         let write = |name: &str, text: String| fs::write(directory.path().join(name), text);
