@@ -13,9 +13,9 @@ use crate::error::{from_status, from_transport, nonsense, timed_out};
 use crate::wire::{CreatedSession, Entry, NewSession, Step, TxnReply, Wrapped};
 
 /// Requests under way at once, besides the watches: each is a connection to the agent, which allows 200 a client.
-const CALLS_AT_ONCE: usize = 5;
+const CALLS_AT_ONCE: usize = 4;
 /// Of these for acquiring and waiting: a crowd of waiters keeps no renewal and no release from a connection.
-const NEWCOMERS_AT_ONCE: usize = 4;
+const NEWCOMERS_AT_ONCE: usize = 3;
 /// How many times the limit of a call it may wait for its turn.
 const PATIENCE: u32 = 20;
 
