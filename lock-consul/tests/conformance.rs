@@ -17,7 +17,7 @@ struct Prefix {
 const LOCK_DELAY: Duration = Duration::from_millis(500);
 
 impl Prefix {
-    async fn start() -> Result<Self, HarnessError> {
+    fn start() -> Result<Self, HarnessError> {
         static AGENT: Mutex<Option<Agent>> = Mutex::new(None);
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let mut agent = AGENT.lock().unwrap_or_else(PoisonError::into_inner);
@@ -47,4 +47,4 @@ impl Harness for Prefix {
     }
 }
 
-lock_core::conformance!(Prefix::start);
+lock_core::conformance!(|| std::future::ready(Prefix::start()));

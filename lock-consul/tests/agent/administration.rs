@@ -5,7 +5,7 @@ use std::time::Duration;
 use lock_core::{BreakOutcome, LockAdmin, LockBackend, LockKey, Severity};
 use tokio::time::timeout;
 
-use crate::support::{Store, acquire, agent, granted, request, supervisor, until_waiting};
+use crate::support::{Store, acquire, agent, destroy, granted, request, supervisor, until_waiting};
 
 #[tokio::test]
 async fn the_key_is_readable_and_stays_after_the_release() {
@@ -73,7 +73,7 @@ async fn an_idle_session_that_ended_is_replaced_unseen() {
     granted(&backend, &first).await;
     let id = store.session("a").unwrap();
     backend.release(&first.claim()).await.unwrap();
-    store.destroy(&id);
+    destroy(&id);
     granted(&backend, &request("a")).await;
     assert_ne!(store.session("a"), Some(id));
 }
