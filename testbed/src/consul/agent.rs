@@ -91,6 +91,18 @@ impl Agent {
         Err(last.context("no try")?)
     }
 
+    /// A server alone, that keeps its data on disk: each write costs a flush of the disk, as in production. Blocks
+    /// until it can create sessions.
+    ///
+    /// # Errors
+    /// As [`Agent::dev`].
+    pub fn server() -> Result<Self> {
+        let more = r#""server": true, "bootstrap_expect": 1, "performance": {"raft_multiplier": 1}"#;
+        let mut agent = Self::start(Ports::free()?, "", more, &Settings::default())?;
+        agent.until_ready()?;
+        Ok(agent)
+    }
+
     pub(super) fn start(ports: Ports, mode: &str, extra: &str, settings: &Settings) -> Result<Self> {
         let program = binary::find("consul", "DISTLOCK_CONSUL")?;
         let mut files = settings.files.clone();
