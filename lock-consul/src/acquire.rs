@@ -60,7 +60,7 @@ impl Shared {
         let mut turn = mine.turn.take();
         if turn.is_none() && mine.is_nothing() {
             match self.kept.advise(request.key(), self.now()) {
-                Some(Advice::Held(contention)) => return Ok(Attempt::Held(contention)),
+                Some(Advice::Held(contention)) => return Ok(Attempt::Held(*contention)),
                 Some(Advice::TakeAt(index)) => {
                     turn = Some(Turn { index: Some(index), litter: Vec::new(), abandoned: false });
                 }
@@ -99,53 +99,9 @@ impl Shared {
     }
 
     /// Reads the lock and its queue, and finds in it what this owner has there already.
-    async fn look(
-        &self,
-        place: &Place,
-        request: &AcquireRequest,
-        mine: &mut Mine,
-    ) -> Result<Verdict, BackendError> {
+    async fn look(&self, place: &Place, request: &AcquireRequest, mine: &mut Mine) -> Result<Verdict, BackendError> {
         let tree = Tree::of(place, self.api.list(ACQUIRE, &place.directory).await?.entries);
-        self.judge(place, request, mine, &tree)
-    }
-
-    fn judge(
-        &self,
-        place: &Place,
-        request: &AcquireRequest,
-        mine: &mut Mine,
-        tree: &Tree,
-    ) -> Result<Verdict, BackendError> {
-        if tree.is_foreign() {
-            return Err(conflict(place, ACQUIRE).with_key(request.key()));
-        }
-        self.find_mine(place, request, mine, tree);
-        match tree.holder() {
-            Some((lock, session)) if mine.holds_with(session) => {
-                return Ok(Verdict::Ours(FencingToken::new(lock.modify_index)));
-            }
-            Some(_) => return Ok(Verdict::Held(tree.contention(request.key()))),
-            None => {}
-        }
-        // Newcomers don't overtake, and who waits takes its turn.
-        if tree.live().next().is_some_and(|(_, first)| !mine.holds_with(first)) {
-            return Ok(Verdict::Held(tree.contention(request.key())));
-        }
-        Ok(Verdict::Free(free(tree)))
-    }
-
-    /// Whether the owner stands in the queue, and which session is its own: after a lost reply, and for a backend
-    /// that was made after the owner's first.
-    pub(crate) fn find_mine(&self, place: &Place, request: &AcquireRequest, mine: &mut Mine, tree: &Tree) {
-        let contender = place.contender(request.owner());
-        let stands = tree.contender(&contender).and_then(|entry| entry.session());
-        if mine.session.is_none() {
-            let holds = tree.holder().filter(|(lock, _)| Record::read(lock).owner() == Some(request.owner()));
-            if let Some(session) = holds.map(|(_, session)| session).or(stands) {
-                mine.session = Some(Session::found(session, request.ttl().get()));
-            }
-        }
-        mine.waits = stands.is_some_and(|session| mine.holds_with(session));
+        judge(place, request, mine, &tree)
     }
 
     /// Takes a lock that was seen free, in one transaction that fails if it isn't any more.
@@ -201,12 +157,7 @@ impl Shared {
     }
 
     /// The lock was granted by a request whose reply was lost.
-    async fn adopt(
-        &self,
-        ttl: Ttl,
-        mine: &mut Mine,
-        token: FencingToken,
-    ) -> Result<Option<Grant>, BackendError> {
+    async fn adopt(&self, ttl: Ttl, mine: &mut Mine, token: FencingToken) -> Result<Option<Grant>, BackendError> {
         let now = self.now();
         if let Some(session) = mine.session.as_mut()
             && !session.lasts(now, ttl.get())
@@ -229,6 +180,39 @@ impl Shared {
         }
         Attempt::Held(contention)
     }
+}
+
+fn judge(place: &Place, request: &AcquireRequest, mine: &mut Mine, tree: &Tree) -> Result<Verdict, BackendError> {
+    if tree.is_foreign() {
+        return Err(conflict(place, ACQUIRE).with_key(request.key()));
+    }
+    find_mine(place, request, mine, tree);
+    match tree.holder() {
+        Some((lock, session)) if mine.holds_with(session) => {
+            return Ok(Verdict::Ours(FencingToken::new(lock.modify_index)));
+        }
+        Some(_) => return Ok(Verdict::Held(tree.contention(request.key()))),
+        None => {}
+    }
+    // Newcomers don't overtake, and who waits takes its turn.
+    if tree.live().next().is_some_and(|(_, first)| !mine.holds_with(first)) {
+        return Ok(Verdict::Held(tree.contention(request.key())));
+    }
+    Ok(Verdict::Free(free(tree)))
+}
+
+/// Whether the owner stands in the queue, and which session is its own: after a lost reply, and for a backend
+/// that was made after the owner's first.
+pub(crate) fn find_mine(place: &Place, request: &AcquireRequest, mine: &mut Mine, tree: &Tree) {
+    let contender = place.contender(request.owner());
+    let stands = tree.contender(&contender).and_then(|entry| entry.session());
+    if mine.session.is_none() {
+        let holds = tree.holder().filter(|(lock, _)| Record::read(lock).owner() == Some(request.owner()));
+        if let Some(session) = holds.map(|(_, session)| session).or(stands) {
+            mine.session = Some(Session::found(session, request.ttl().get()));
+        }
+    }
+    mine.waits = stands.is_some_and(|session| mine.holds_with(session));
 }
 
 fn granted(ttl: Ttl, mine: &mut Mine, token: FencingToken) {

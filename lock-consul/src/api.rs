@@ -1,5 +1,6 @@
 //! The calls to Consul's HTTP API: as many as a lock needs, each with its own time limit.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use lock_core::{BackendError, ErrorKind, Operation};
@@ -10,12 +11,13 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use crate::error::{from_status, from_transport, nonsense, timed_out};
+use crate::finishing::Finishing;
 use crate::wire::{CreatedSession, Entry, NewSession, Step, TxnReply, Wrapped};
 
 /// Requests under way at once, besides the watches: each is a connection to the agent, which allows 200 a client.
-const CALLS_AT_ONCE: usize = 5;
+const CALLS_AT_ONCE: usize = 4;
 /// Of these for acquiring and waiting: a crowd of waiters keeps no renewal and no release from a connection.
-const NEWCOMERS_AT_ONCE: usize = 4;
+const NEWCOMERS_AT_ONCE: usize = 3;
 /// How many times the limit of a call it may wait for its turn.
 const PATIENCE: u32 = 20;
 
@@ -40,13 +42,13 @@ pub(crate) struct Api {
 /// Who may send.
 #[derive(Debug)]
 pub(crate) struct Turns {
-    all: Semaphore,
-    newcomers: Semaphore,
+    all: Arc<Semaphore>,
+    newcomers: Arc<Semaphore>,
 }
 
 impl Default for Turns {
     fn default() -> Self {
-        Self { all: Semaphore::new(CALLS_AT_ONCE), newcomers: Semaphore::new(NEWCOMERS_AT_ONCE) }
+        Self { all: Semaphore::new(CALLS_AT_ONCE).into(), newcomers: Semaphore::new(NEWCOMERS_AT_ONCE).into() }
     }
 }
 
@@ -129,8 +131,9 @@ impl Api {
         let request = self.request(Method::GET, &kv(prefix), &query);
         // Consul adds up to a sixteenth, so that not all come back at once.
         let limit = wait + wait / 16 + self.limit;
-        let reply = timeout(limit, self.send_now(Operation::Wait, request, &[StatusCode::NOT_FOUND])).await;
-        listing(Operation::Wait, &reply.unwrap_or_else(|_| Err(timed_out(Operation::Wait, &self.base, limit, true)))?)
+        let answer = timeout(limit, exchange(request)).await;
+        let answer = answer.map_err(|_| timed_out(Operation::Wait, &self.base, limit, true))?;
+        listing(Operation::Wait, &self.judge(Operation::Wait, answer, &[StatusCode::NOT_FOUND])?)
     }
 
     pub(crate) async fn create_session(
@@ -177,33 +180,41 @@ impl Api {
         let turn = async {
             // The semaphores are never closed; were they, the agent's own limit would be left.
             let newcomer = matches!(operation, Operation::Acquire | Operation::Wait);
-            let first = if newcomer { self.turns.newcomers.acquire().await.ok() } else { None };
-            (first, self.turns.all.acquire().await.ok())
+            let first = if newcomer { self.turns.newcomers.clone().acquire_owned().await.ok() } else { None };
+            (first, self.turns.all.clone().acquire_owned().await.ok())
         };
         let patience = self.limit * PATIENCE;
         let turn = timeout(patience, turn).await;
-        let _turn = turn.map_err(|_| timed_out(operation, &self.base, patience, false))?;
-        let answer = timeout(self.limit, self.send_now(operation, request, good)).await;
-        answer.unwrap_or_else(|_| Err(timed_out(operation, &self.base, self.limit, true)))
+        let turn = turn.map_err(|_| timed_out(operation, &self.base, patience, false))?;
+        let exchange = timeout(self.limit, async move {
+            let _turn = turn;
+            exchange(request).await
+        });
+        let answer = Finishing::new(exchange).await;
+        let answer = answer.map_err(|_| timed_out(operation, &self.base, self.limit, true))?;
+        self.judge(operation, answer, good)
     }
 
     /// Success is a status of 200, or one of `good`.
-    async fn send_now(
+    fn judge(
         &self,
         operation: Operation,
-        request: RequestBuilder,
+        answer: reqwest::Result<Reply>,
         good: &[StatusCode],
     ) -> Result<Reply, BackendError> {
-        let broken = |error| from_transport(operation, &self.base, error);
-        let response = request.send().await.map_err(broken)?;
-        let status = response.status();
-        let index = response.headers().get("x-consul-index").and_then(|index| index.to_str().ok()?.parse().ok());
-        let body = response.bytes().await.map_err(broken)?;
-        if status == StatusCode::OK || good.contains(&status) {
-            return Ok(Reply { status, index, body: body.into() });
+        let reply = answer.map_err(|error| from_transport(operation, &self.base, error))?;
+        if reply.status == StatusCode::OK || good.contains(&reply.status) {
+            return Ok(reply);
         }
-        Err(from_status(operation, status.as_u16(), &body))
+        Err(from_status(operation, reply.status.as_u16(), &reply.body))
     }
+}
+
+async fn exchange(request: RequestBuilder) -> reqwest::Result<Reply> {
+    let response = request.send().await?;
+    let status = response.status();
+    let index = response.headers().get("x-consul-index").and_then(|index| index.to_str().ok()?.parse().ok());
+    Ok(Reply { status, index, body: response.bytes().await?.into() })
 }
 
 fn kv(key: &str) -> String {

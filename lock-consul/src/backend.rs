@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use lock_core::{
-    AcquireRequest, Attempt, BackendError, Capabilities, Claim, Clock as _, Contention, Fairness, Lease, LeaseClock, LockBackend,
-    Release, Renewal, Scope, SystemClock, Timestamp, TokenDurability, WakeUp,
+    AcquireRequest, Attempt, BackendError, Capabilities, Claim, Clock as _, Contention, Fairness, Lease, LeaseClock,
+    LockBackend, Release, Renewal, Scope, SystemClock, Timestamp, TokenDurability, WakeUp,
 };
 
 use crate::api::Api;

@@ -9,8 +9,11 @@ use lock_core::{BackendError, ErrorKind, HolderInfo, LeaseClock, Operation, Syst
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::header::{HeaderMap, HeaderValue};
 
-use crate::api::Api;
+use crate::api::{Api, Turns};
 use crate::backend::{ConsulBackend, Shared};
+use crate::kept::Kept;
+use crate::owners::Owners;
+use crate::session::Idle;
 use crate::tls;
 use crate::watch::Watches;
 use crate::watched::Watched;
@@ -131,12 +134,13 @@ impl ConsulBackendBuilder {
             return Err(bad("a certificate is given, and the address is without TLS: use https (consuls://)"));
         }
         let http = http.build().map_err(|error| bad(format!("the HTTP client: {error}")).with_source(error))?;
-        let datacenter = self.datacenter.as_deref().map_or_else(String::new, |name| {
-            format!("dc={}", utf8_percent_encode(name, NON_ALPHANUMERIC))
-        });
+        let datacenter = self
+            .datacenter
+            .as_deref()
+            .map_or_else(String::new, |name| format!("dc={}", utf8_percent_encode(name, NON_ALPHANUMERIC)));
         let txn = reqwest::Url::parse(&format!("{base}/v1/txn?{datacenter}"))
             .map_err(|error| bad(format!("the agent's address: {error}")))?;
-        let api = Arc::new(Api { http, txn, base, datacenter, limit: self.call_limit, turns: Default::default() });
+        let api = Arc::new(Api { http, txn, base, datacenter, limit: self.call_limit, turns: Turns::default() });
         let holder = HolderInfo::this_process();
         let watches = Watches::new(api.clone());
         Ok(ConsulBackend {
@@ -146,9 +150,9 @@ impl ConsulBackendBuilder {
                 lock_delay: self.lock_delay,
                 session_name: format!("distlock: {} on {}, pid {}", holder.program(), holder.host(), holder.pid()),
                 clock: SystemClock::new(LeaseClock::Boot),
-                owners: Default::default(),
-                idle: Default::default(),
-                kept: Default::default(),
+                owners: Owners::default(),
+                idle: Idle::default(),
+                kept: Kept::default(),
                 watched: Watched::new(watches.clone()),
                 watches,
             }),

@@ -49,14 +49,14 @@ impl Kept {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match kept.peek(key)? {
             Left::ToWaiters { at, contention } if now.since(*at) < THEIRS_FOR => {
-                return Some(Advice::Held(contention.clone()));
+                return Some(Advice::Held(Box::new(contention.clone())));
             }
             Left::Granted { at, request, grant } if now.since(*at) < THEIRS_FOR => {
                 let record = LockRecord::unknown(key.clone())
                     .with_grant(request.owner(), grant.token())
                     .with_holder(request.holder())
                     .with_lease(grant.ttl(), None);
-                return Some(Advice::Held(Contention::new(record)));
+                return Some(Advice::Held(Box::new(Contention::new(record))));
             }
             Left::Free { index } => {
                 let index = *index;
@@ -75,5 +75,5 @@ impl Kept {
 pub(crate) enum Advice {
     /// Try to take it as it was left.
     TakeAt(u64),
-    Held(Contention),
+    Held(Box<Contention>),
 }

@@ -6,6 +6,7 @@ mod api;
 mod backend;
 mod builder;
 mod error;
+mod finishing;
 mod kept;
 mod name;
 mod owners;

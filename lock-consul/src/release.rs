@@ -35,12 +35,7 @@ impl Shared {
 
     /// The usual way, one transaction: frees the lock, leaves the queue, and reads who waits.
     /// `None`: the lock isn't ours any more, or not by this session alone.
-    async fn let_go(
-        &self,
-        place: &Place,
-        claim: &Claim,
-        mine: &mut Mine,
-    ) -> Result<Option<Release>, BackendError> {
+    async fn let_go(&self, place: &Place, claim: &Claim, mine: &mut Mine) -> Result<Option<Release>, BackendError> {
         let Some(session) = &mut mine.session else { return Ok(None) };
         let contender = place.contender(claim.owner());
         let id = session.id.clone();
@@ -124,10 +119,10 @@ impl Shared {
     pub(crate) async fn discard(&self, place: &Place, owner: OwnerId, mine: &mut Mine) {
         let (session, waits) = (mine.session.take(), mine.waits);
         *mine = Mine::default();
-        if let Some(session) = session {
-            if let Err(error) = self.api.destroy_session(RELEASE, &session.id).await {
-                tracing::debug!(%error, session = session.id, "left to its TTL");
-            }
+        if let Some(session) = session
+            && let Err(error) = self.api.destroy_session(RELEASE, &session.id).await
+        {
+            tracing::debug!(%error, session = session.id, "left to its TTL");
         }
         if waits {
             self.leave(place, owner).await;

@@ -128,3 +128,41 @@ impl Shared {
 fn session_ttl(lease: Duration) -> Duration {
     (lease + LEEWAY).min(MAX_TTL)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LEASE: Duration = Duration::from_secs(10);
+
+    fn session(renewed: u64) -> Session {
+        let renewed = Some(Timestamp::new(Duration::from_millis(renewed)));
+        Session { id: "s".to_owned(), ttl: session_ttl(LEASE), renewed, in_doubt: false }
+    }
+
+    fn at(millis: u64) -> Timestamp {
+        Timestamp::new(Duration::from_millis(millis))
+    }
+
+    #[test]
+    fn a_session_is_good_for_a_lease_only_if_it_outlives_it() {
+        assert!(session(1_000).lasts(at(1_250), LEASE));
+        assert!(!session(1_000).lasts(at(1_251), LEASE));
+        assert!(!Session::found("s", LEASE).lasts(at(0), LEASE), "nobody knows when it was renewed");
+        // At the longest TTL there is no leeway: it is renewed each time.
+        let longest = Session { ttl: session_ttl(MAX_TTL), ..session(1_000) };
+        assert!(!longest.lasts(at(1_001), MAX_TTL));
+    }
+
+    #[test]
+    fn idle_sessions_are_used_again_but_none_in_doubt_and_none_that_may_be_over() {
+        let idle = Idle::default();
+        assert!(idle.keep(session(1_000)).is_none());
+        assert!(idle.take(at(2_000), session_ttl(LEASE)).is_some());
+        assert!(idle.take(at(2_000), session_ttl(LEASE)).is_none());
+        assert!(idle.keep(Session { in_doubt: true, ..session(1_000) }).is_some());
+        assert!(idle.keep(Session { ttl: MAX_TTL, ..session(1_000) }).is_some(), "it would be left for two days");
+        assert!(idle.keep(session(1_000)).is_none());
+        assert!(idle.take(at(11_251), session_ttl(LEASE)).is_none());
+    }
+}

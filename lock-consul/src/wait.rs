@@ -6,7 +6,7 @@ use std::time::Duration;
 use lock_core::{AcquireRequest, BackendError, ErrorKind, Operation};
 use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::acquire::{conflict, free};
+use crate::acquire::{conflict, find_mine, free};
 use crate::api::{Refusal, Txn};
 use crate::backend::Shared;
 use crate::name::Place;
@@ -35,11 +35,11 @@ impl Shared {
     pub(crate) async fn wait(&self, request: &AcquireRequest) -> Result<(), BackendError> {
         let place = Place::of(&self.prefix, request.key());
         let slot = self.owners.slot(&request.claim());
-        let end = Instant::now() + FALLBACK;
         loop {
             let (next, renewal, delays) = {
                 let mut mine = slot.lock().await;
-                let next = self.next(&place, request, &mut mine).await.map_err(|error| error.with_key(request.key()))?;
+                let next =
+                    self.next(&place, request, &mut mine).await.map_err(|error| error.with_key(request.key()))?;
                 (next, self.renewal_due(&mine), mine.delays)
             };
             if delays > 0 {
@@ -50,14 +50,14 @@ impl Shared {
             let Next::Watch(seen) = next else { return Ok(()) };
             let path = seen.key.clone();
             let mut change = pin!(self.watches.change(seen));
-            let mut renewal = renewal;
+            let (mut renewal, look_again) = (renewal, Instant::now() + FALLBACK);
             loop {
                 tokio::select! {
                     entry = &mut change => {
                         slot.lock().await.turn = entry.and_then(|entry| turn_after(&place, &path, &entry));
                         return Ok(());
                     }
-                    () = sleep_until(end) => return Ok(()),
+                    () = sleep_until(look_again) => break,
                     () = sleep_until(renewal) => {}
                 }
                 let mut mine = slot.lock().await;
@@ -85,7 +85,7 @@ impl Shared {
         let mut tree = None;
         if mine.waits || mine.in_doubt() {
             let seen = Tree::of(place, self.api.list(WAIT, &place.directory).await?.entries);
-            self.find_mine(place, request, mine, &seen);
+            find_mine(place, request, mine, &seen);
             tree = Some(seen).filter(|_| mine.waits);
         }
         let tree = match tree {

@@ -8,15 +8,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Notify, oneshot};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::api::{Api, Listing};
 use crate::wire::Entry;
 
 /// Blocking queries at once, each a connection.
 pub(crate) const LANES: usize = 3;
-/// How long the agent holds a query when nothing happens.
-const HELD_FOR: Duration = Duration::from_secs(30);
+/// How long the agent holds a query when nothing happens. One that is given up goes on there for so long, and keeps
+/// its connection; so only one is given up at a time.
+const HELD_FOR: Duration = Duration::from_secs(10);
 /// After an answer that told nobody anything: other keys change below the common beginning. Twice as long each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
 const LONGEST_PAUSE: Duration = Duration::from_millis(200);
@@ -45,8 +46,10 @@ struct Inner {
 
 #[derive(Debug, Default)]
 struct Lanes {
-    lanes: [Lane; LANES],
+    all: [Lane; LANES],
     next: u64,
+    /// Until when a query that was given up may go on at the agent.
+    lingers: Option<Instant>,
 }
 
 #[derive(Debug, Default)]
@@ -107,7 +110,7 @@ struct InLane {
 
 impl Drop for InLane {
     fn drop(&mut self) {
-        self.inner.lock().lanes[self.lane].members.remove(&self.member);
+        self.inner.lock().all[self.lane].members.remove(&self.member);
     }
 }
 
@@ -117,7 +120,7 @@ impl Inner {
         let member = lanes.next;
         lanes.next += 1;
         let index = lanes.best_for(&seen.key);
-        let lane = &mut lanes.lanes[index];
+        let lane = &mut lanes.all[index];
         let covered = seen.key.starts_with(&lane.query.prefix) && !lane.pauses;
         lane.members.insert(member, Member { seen, since: lane.query.number, tell });
         let start = lane.task.is_none();
@@ -139,7 +142,7 @@ impl Inner {
 
     /// What the lane is to ask next; `None` when nobody watches.
     fn plan(&self, lane: usize) -> Option<Query> {
-        let lane = &mut self.lock().lanes[lane];
+        let lane = &mut self.lock().all[lane];
         let mut keys = lane.members.values().map(|member| &*member.seen.key);
         let Some(first) = keys.next() else {
             lane.task = None;
@@ -158,7 +161,7 @@ impl Inner {
 
     /// Tells whoever's key changed. False when nobody's did.
     fn tell(&self, lane: usize, query: &Query, mut listing: Listing) -> bool {
-        let lane = &mut self.lock().lanes[lane];
+        let lane = &mut self.lock().all[lane];
         // Back: the servers were restored from a snapshot, or lost their data.
         let went_back = listing.index < query.index;
         lane.query.index = if went_back { 0 } else { listing.index };
@@ -187,13 +190,20 @@ impl Inner {
 }
 
 impl Lanes {
-    /// A lane that watches nothing, else the one whose keys have most in common with this one.
+    /// A lane that watches nothing (best one whose query is still held and covers the key; rather one without a
+    /// query than one whose query had to be given up), else the one whose keys have most in common with this one.
     fn best_for(&self, key: &str) -> usize {
         let fit = |lane: &Lane| {
+            let free = match (lane.members.is_empty(), lane.task.is_some()) {
+                (true, true) if key.starts_with(&lane.query.prefix) => 3,
+                (true, false) => 2,
+                (true, true) => 1,
+                (false, _) => 0,
+            };
             let shared = |member: &Member| common(&member.seen.key, key).len();
-            (lane.members.values().map(shared).min().unwrap_or(usize::MAX), usize::MAX - lane.members.len())
+            (free, lane.members.values().map(shared).min(), usize::MAX - lane.members.len())
         };
-        (0..LANES).max_by_key(|index| fit(&self.lanes[*index])).unwrap_or(0)
+        (0..LANES).max_by_key(|index| fit(&self.all[*index])).unwrap_or(0)
     }
 }
 
@@ -206,16 +216,35 @@ struct Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        let lane = &mut self.inner.lock().lanes[self.lane];
+        let lane = &mut self.inner.lock().all[self.lane];
         // Another may run by now: this one told of its end when nobody watched.
         lane.task = lane.task.filter(|task| *task != self.number);
     }
 }
 
 impl Running {
+    /// Returns when the query under way doesn't cover all keys, and may be given up.
+    async fn outgrown(&self) {
+        self.inner.outgrown[self.lane].notified().await;
+        loop {
+            let lingers = {
+                let mut lanes = self.inner.lock();
+                let now = Instant::now();
+                match lanes.lingers {
+                    Some(end) if end > now => end,
+                    _ => {
+                        lanes.lingers = Some(now + HELD_FOR + HELD_FOR / 16);
+                        return;
+                    }
+                }
+            };
+            sleep_until(lingers).await;
+        }
+    }
+
     /// Pauses, unless somebody comes who wants to know.
     async fn pause(&self, pause: Duration) {
-        let pauses = |pauses| self.inner.lock().lanes[self.lane].pauses = pauses;
+        let pauses = |pauses| self.inner.lock().all[self.lane].pauses = pauses;
         pauses(true);
         let _ = timeout(pause, self.inner.outgrown[self.lane].notified()).await;
         pauses(false);
@@ -228,7 +257,7 @@ async fn run(this: Running) {
     while let Some(query) = inner.plan(lane) {
         let answer = tokio::select! {
             answer = inner.api.watch(&query.prefix, query.index, HELD_FOR) => answer,
-            () = inner.outgrown[lane].notified() => continue,
+            () = this.outgrown() => continue,
         };
         match answer {
             Ok(listing) => {
@@ -243,7 +272,7 @@ async fn run(this: Running) {
             }
             Err(error) => {
                 tracing::debug!(%error, prefix = query.prefix, "a watch failed");
-                inner.lock().lanes[lane].query.index = 0;
+                inner.lock().all[lane].query.index = 0;
                 sleep(retry).await;
                 retry = (2 * retry).min(LONGEST_RETRY);
             }
@@ -261,6 +290,53 @@ fn common<'a>(a: &'a str, b: &str) -> &'a str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn watches() -> Watches {
+        let backend = crate::ConsulBackend::new("http://127.0.0.1:1").unwrap();
+        backend.shared.watches.clone()
+    }
+
+    fn listing(index: u64, keys: &[(&str, u64)]) -> Listing {
+        let entry = |(key, at): &(&str, u64)| {
+            serde_json::from_value(serde_json::json!({"Key": key, "CreateIndex": 1, "ModifyIndex": at})).unwrap()
+        };
+        Listing { entries: keys.iter().map(entry).collect(), index }
+    }
+
+    const GONE: u64 = 0;
+
+    /// What is told to one who saw the key at index 10, by an answer to a query that was sent before or after that.
+    fn told(before: bool, query_index: u64, answer: Listing) -> Option<u64> {
+        let inner = watches().0;
+        let (tell, mut heard) = oneshot::channel();
+        let (seen, since) = (Seen { key: "a".into(), index: 10 }, u64::from(before));
+        inner.lock().all[0].members.insert(0, Member { seen, since, tell });
+        let query = Query { prefix: "a".into(), number: 1, index: query_index };
+        inner.tell(0, &query, answer);
+        heard.try_recv().ok().map(|entry| entry.map_or(GONE, |entry| entry.modify_index))
+    }
+
+    #[test]
+    fn fault_50_an_index_that_goes_back_is_a_change_and_the_next_query_begins_anew() {
+        assert_eq!(told(true, 40, listing(30, &[("a", 5)])), Some(5));
+        assert_eq!(told(false, 40, listing(0, &[])), Some(GONE));
+        let inner = watches().0;
+        inner.tell(0, &Query { prefix: "a".into(), number: 1, index: 40 }, listing(30, &[]));
+        assert_eq!(inner.lock().all[0].query.index, 0);
+        inner.tell(0, &Query { prefix: "a".into(), number: 1, index: 40 }, listing(50, &[]));
+        assert_eq!(inner.lock().all[0].query.index, 50);
+    }
+
+    #[test]
+    fn an_answer_that_may_be_older_than_what_was_seen_tells_only_what_is_certain() {
+        for before in [true, false] {
+            assert_eq!(told(before, 1, listing(12, &[("a", 12)])), Some(12), "changed");
+            assert_eq!(told(before, 1, listing(12, &[])), Some(GONE), "gone");
+            assert_eq!(told(before, 1, listing(12, &[("a", 10)])), None, "as it was");
+        }
+        assert_eq!(told(true, 1, listing(9, &[("a", 8)])), None, "older");
+        assert_eq!(told(true, 1, listing(9, &[])), None, "not there yet");
+    }
 
     #[test]
     fn the_common_beginning_is_of_whole_characters() {

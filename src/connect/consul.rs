@@ -131,9 +131,12 @@ mod tests {
 
     #[test]
     fn urls_of_every_kind_are_taken() {
-        for text in
-            ["consul://h", "consul://[::1]:8500", "consul://h:1/?prefix=locks/&dc=b&lock_delay=0&token=x", "consuls://h"]
-        {
+        for text in [
+            "consul://h",
+            "consul://[::1]:8500",
+            "consul://h:1/?prefix=locks/&dc=b&lock_delay=0&token=x",
+            "consuls://h",
+        ] {
             let opened = tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(open(text));
             assert!(opened.is_ok(), "{text}: {:?}", opened.err());
         }

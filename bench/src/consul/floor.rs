@@ -29,8 +29,7 @@ impl Crowd {
     pub(crate) async fn new(base: &str) -> anyhow::Result<Self> {
         let http = client()?;
         let session = json!({"TTL": "60s", "LockDelay": "0s", "NodeChecks": []});
-        let created: Value =
-            http.put(format!("{base}/v1/session/create")).json(&session).send().await?.json().await?;
+        let created: Value = http.put(format!("{base}/v1/session/create")).json(&session).send().await?.json().await?;
         let session = created["ID"].as_str().context("no session")?.to_owned();
         Ok(Self { http, base: base.to_owned(), session })
     }

@@ -27,7 +27,11 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         for lock in 0..options.locks {
             held.push(locks.lock(format!("held-{lock}")).ttl(Duration::from_secs(15)).acquire().await?);
         }
-        println!("{} locks held by one process, dev agent, TTL 15 s; acquired in {:.1?}", options.locks, began.elapsed());
+        println!(
+            "{} locks held by one process, dev agent, TTL 15 s; acquired in {:.1?}",
+            options.locks,
+            began.elapsed()
+        );
         tokio::time::sleep(Duration::from_secs(5)).await;
         let (before, cpu) = (proxy.counters(), cpu_time(std::process::id())?);
         let agents = agent.process_id().map(cpu_time).transpose()?;

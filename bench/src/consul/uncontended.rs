@@ -19,10 +19,13 @@ pub(crate) struct Options {
     /// How many keys are used in turn
     #[arg(long, default_value_t = 1)]
     keys: u32,
+    /// A server that keeps its data on disk, instead of an agent in development mode
+    #[arg(long)]
+    disk: bool,
 }
 
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
-    let agent = Agent::dev()?;
+    let agent = if options.disk { Agent::server()? } else { Agent::dev()? };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let locks = distlock::connect(&format!("consul://127.0.0.1:{}", agent.port())).await?;
@@ -61,7 +64,8 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
                 floor.push(b);
             }
         }
-        println!("acquire + release of a free lock, dev agent, p50 in us, {} key(s)", options.keys);
+        let agent = if options.disk { "server on disk" } else { "dev agent" };
+        println!("acquire + release of a free lock, {agent}, p50 in us, {} key(s)", options.keys);
         println!("  distlock, consul backend, public API  {}", rounds(ours));
         println!("  one KV PUT + one KV DELETE            {}", rounds(floor));
         println!("  ratio                                 {}", rounds(ratios));

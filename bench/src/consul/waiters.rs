@@ -53,9 +53,18 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
             guard.release().await?;
             late.push(task.await??.saturating_duration_since(released).as_secs_f64() * 1e3);
         }
-        println!("  release to grant, one after the other: p50 {:.2} ms, p99 {:.2} ms", percentile(&mut late, 50.0), percentile(&mut late, 99.0));
+        println!(
+            "  release to grant, one after the other: p50 {:.2} ms, p99 {:.2} ms",
+            percentile(&mut late, 50.0),
+            percentile(&mut late, 99.0)
+        );
         let after = proxy.counters();
-        println!("  connections open at the end: {} (ever: {}), in {:.0?}", after.open, after.accepted, began.elapsed());
+        println!(
+            "  connections open at the end: {} (ever: {}), in {:.0?}",
+            after.open,
+            after.accepted,
+            began.elapsed()
+        );
         anyhow::Ok(())
     })
 }

@@ -39,8 +39,7 @@ const ENOUGH: &str = r#"session_prefix "" { policy = "write" } key_prefix "locks
 
 #[tokio::test]
 async fn a_token_with_the_documented_rules_is_enough() {
-    let backend =
-        ConsulBackend::builder(guarded().address()).token(token(ENOUGH)).prefix("locks/").build().unwrap();
+    let backend = ConsulBackend::builder(guarded().address()).token(token(ENOUGH)).prefix("locks/").build().unwrap();
     let own = request("a");
     granted(&backend, &own).await;
     backend.release(&own.claim()).await.unwrap();

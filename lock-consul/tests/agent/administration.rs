@@ -5,19 +5,15 @@ use std::time::Duration;
 use lock_core::{BreakOutcome, LockAdmin, LockBackend, LockKey, Severity};
 use tokio::time::timeout;
 
-use crate::support::{Store, acquire, agent, granted, request, supervisor, until_waiting};
+use crate::support::{Store, acquire, agent, destroy, granted, request, supervisor, until_waiting};
 
 #[tokio::test]
 async fn the_key_is_readable_and_stays_after_the_release() {
     let store = Store::new();
     let (backend, own) = (store.direct(), request("reports/nightly"));
     let grant = granted(&backend, &own).await;
-    let shown = agent()
-        .command()
-        .unwrap()
-        .args(["kv", "get", &store.path("reports%2Fnightly/.lock")])
-        .output()
-        .unwrap();
+    let shown =
+        agent().command().unwrap().args(["kv", "get", &store.path("reports%2Fnightly/.lock")]).output().unwrap();
     let record: serde_json::Value = serde_json::from_slice(&shown.stdout).unwrap();
     assert_eq!(record["key"], "reports/nightly");
     assert_eq!(record["owner"].as_str(), Some(&*own.owner().to_string()));
@@ -46,7 +42,10 @@ async fn sessions_are_made_as_told_and_used_again() {
     granted(&backend, &again).await;
     assert_eq!(store.session("b"), Some(id), "an idle session is used again");
     assert_ne!(
-        { granted(&backend, &request("c")).await; store.session("c") },
+        {
+            granted(&backend, &request("c")).await;
+            store.session("c")
+        },
         store.session("b"),
         "each lock that is held has a session of its own"
     );
@@ -74,7 +73,7 @@ async fn an_idle_session_that_ended_is_replaced_unseen() {
     granted(&backend, &first).await;
     let id = store.session("a").unwrap();
     backend.release(&first.claim()).await.unwrap();
-    store.destroy(&id);
+    destroy(&id);
     granted(&backend, &request("a")).await;
     assert_ne!(store.session("a"), Some(id));
 }

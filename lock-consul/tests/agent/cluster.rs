@@ -33,9 +33,8 @@ async fn fault_47_the_leader_is_killed_ten_times_under_load() {
     let history = Arc::new(Mutex::new(Vec::new()));
     let keeper = locks(&cluster);
     let kept = keeper.lock("kept").ttl(Duration::from_secs(30)).acquire().await.unwrap();
-    let contenders: Vec<_> = (0..TASKS)
-        .map(|task| tokio::spawn(contend(locks(&cluster), task, history.clone(), stopped.clone())))
-        .collect();
+    let contenders: Vec<_> =
+        (0..TASKS).map(|task| tokio::spawn(contend(locks(&cluster), task, history.clone(), stopped.clone()))).collect();
     let mut served = Vec::new();
     for kill in 0..KILLS {
         sleep(Duration::from_secs(2)).await;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use lock_core::{ErrorKind, LockBackend, LockState};
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::support::{Store, TTL, acquire, agent, granted, refused, request, supervisor, until_waiting};
+use crate::support::{Store, TTL, acquire, agent, destroy, granted, refused, request, supervisor, until_waiting};
 
 /// Far less than a third of the TTL: told by the watch, not by a renewal.
 const AT_ONCE: Duration = Duration::from_millis(1200);
@@ -16,14 +16,14 @@ async fn fault_45_a_destroyed_session_is_a_loss_told_at_once() {
     let locks = supervisor(store.direct());
     let guard = locks.lock("a").ttl(Duration::from_secs(60)).acquire().await.unwrap();
     let session = store.session("a").unwrap();
-    store.destroy(&session);
+    destroy(&session);
     timeout(AT_ONCE, guard.lost()).await.expect("told at once");
     let next = locks.lock("a").ttl(Duration::from_secs(60)).acquire().await.unwrap();
     assert!(next.fencing_token() > guard.fencing_token());
     assert_ne!(store.session("a"), Some(session));
     // The same once more, when the lock was held for a while.
     sleep(Duration::from_millis(800)).await;
-    store.destroy(&store.session("a").unwrap());
+    destroy(&store.session("a").unwrap());
     timeout(AT_ONCE, next.lost()).await.expect("told at once");
 }
 
@@ -37,11 +37,11 @@ async fn fault_46_lock_delay_is_waited_for_without_a_hot_loop() {
     let waiting = tokio::spawn(async move { acquire(&waiter, &request("a")).await });
     until_waiting(&store.direct(), "a", 1).await;
     let before = store.proxy.counters().requests;
-    store.destroy(&store.session("a").unwrap());
+    destroy(&store.session("a").unwrap());
     let began = Instant::now();
     timeout(delay * 2, waiting).await.expect("granted after the delay").unwrap();
     let (took, requests) = (began.elapsed(), store.proxy.counters().requests - before);
-    assert!(took > delay - Duration::from_millis(200) && took < delay + Duration::from_secs(2), "{took:?}");
+    assert!(took + Duration::from_millis(200) > delay && took < delay + Duration::from_secs(2), "{took:?}");
     println!("{requests} requests during a lock-delay of {delay:?}");
     assert!(requests <= 40, "{requests} requests during a lock-delay of {delay:?}");
 }
@@ -51,7 +51,7 @@ async fn fault_46_a_try_during_the_delay_is_refused_and_leaves_nothing() {
     let store = Store::new();
     let holder = store.settings_through_proxy().lock_delay(Duration::from_secs(3)).build().unwrap();
     granted(&holder, &request("a")).await;
-    store.destroy(&store.session("a").unwrap());
+    destroy(&store.session("a").unwrap());
     let seen = refused(&store.direct(), &request("a")).await;
     assert_eq!((seen.record().token(), seen.waiters()), (None, None));
     assert_eq!(store.keys().len(), 1);
@@ -79,7 +79,7 @@ async fn a_foreign_write_to_a_held_key_takes_nothing_away() {
     assert_eq!(guard.state(), LockState::Held);
     refused(&store.direct(), &request("a")).await;
     // And its loss is still heard of.
-    store.destroy(&store.session("a").unwrap());
+    destroy(&store.session("a").unwrap());
     timeout(AT_ONCE, guard.lost()).await.expect("told at once");
 }
 

@@ -81,10 +81,6 @@ impl Store {
         serde_json::from_str(&answer.body).unwrap_or_default()
     }
 
-    pub(crate) fn destroy(&self, session: &str) {
-        agent().tell("PUT", &format!("/v1/session/destroy/{session}"), "").unwrap();
-    }
-
     pub(crate) async fn until_free(&self, name: &str, within: Duration) {
         let end = Instant::now() + within;
         while let Some(session) = self.session(name) {
@@ -92,6 +88,10 @@ impl Store {
             sleep(Duration::from_millis(20)).await;
         }
     }
+}
+
+pub(crate) fn destroy(session: &str) {
+    agent().tell("PUT", &format!("/v1/session/destroy/{session}"), "").unwrap();
 }
 
 pub(crate) fn request(name: &str) -> AcquireRequest {

@@ -8,7 +8,7 @@ use lock_core::LockBackend;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use crate::support::{Store, acquire, agent, granted, request, until_waiting};
+use crate::support::{Store, acquire, agent, destroy, granted, request, until_waiting};
 
 const SOON: Duration = Duration::from_secs(8);
 
@@ -46,6 +46,21 @@ async fn fault_51_a_thousand_waiters_share_eight_connections() {
     let all = async { while waiting.join_next().await.is_some() {} };
     timeout(Duration::from_secs(60), all).await.expect("all are served");
     assert!(store.proxy.counters().open <= 8);
+}
+
+/// Calls that are given up leave no connection behind.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fault_51_calls_that_are_given_up_open_no_connections() {
+    let store = Store::new();
+    let backend = store.through_proxy();
+    granted(&store.direct(), &request("held")).await;
+    store.proxy.delay_replies(Duration::from_millis(5));
+    for round in 0..200 {
+        let own = request("held");
+        let _ = timeout(Duration::from_millis(round % 8), backend.try_acquire(&own)).await;
+    }
+    let counters = store.proxy.counters();
+    assert!(counters.accepted <= 8, "{counters:?}");
 }
 
 fn long(name: &str) -> lock_core::AcquireRequest {
@@ -97,7 +112,7 @@ async fn a_dead_waiter_in_the_middle_blocks_nobody() {
     let waiting = tokio::spawn(async move { acquire(&backend, &last).await });
     until_waiting(&holder, "a", 2).await;
     dead.abort();
-    store.destroy(session.as_str().unwrap());
+    destroy(session.as_str().unwrap());
     until_waiting(&holder, "a", 1).await;
     holder.release(&first.claim()).await.unwrap();
     timeout(Duration::from_secs(2), waiting).await.expect("told of the release").unwrap();
@@ -117,7 +132,7 @@ async fn a_waiter_whose_session_ended_takes_a_new_place() {
     until_waiting(&holder, "a", 1).await;
     let place = store.keys().into_iter().find(|key| key.contains(".queue")).unwrap();
     let session = store.entry(place.strip_prefix(&store.prefix).unwrap()).unwrap()["Session"].clone();
-    store.destroy(session.as_str().unwrap());
+    destroy(session.as_str().unwrap());
     until_waiting(&holder, "a", 1).await;
     holder.release(&first.claim()).await.unwrap();
     timeout(SOON, waiting).await.expect("served").unwrap();

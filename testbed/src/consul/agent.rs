@@ -91,18 +91,30 @@ impl Agent {
         Err(last.context("no try")?)
     }
 
-    pub(super) fn start(ports: Ports, mode: &str, more: &str, settings: &Settings) -> Result<Self> {
+    /// A server alone, that keeps its data on disk: each write costs a flush of the disk, as in production. Blocks
+    /// until it can create sessions.
+    ///
+    /// # Errors
+    /// As [`Agent::dev`].
+    pub fn server() -> Result<Self> {
+        let more = r#""server": true, "bootstrap_expect": 1, "performance": {"raft_multiplier": 1}"#;
+        let mut agent = Self::start(Ports::free()?, "", more, &Settings::default())?;
+        agent.until_ready()?;
+        Ok(agent)
+    }
+
+    pub(super) fn start(ports: Ports, mode: &str, extra: &str, settings: &Settings) -> Result<Self> {
         let program = binary::find("consul", "DISTLOCK_CONSUL")?;
         let mut files = settings.files.clone();
         let mut tls = "";
         if ports.https.is_some() {
-            let made = Certificates::new()?;
+            let fresh = Certificates::new()?;
             let names = ["authority.pem", "certificate.pem", "key.pem"].map(str::to_owned);
-            files.extend(names.into_iter().zip([made.authority, made.certificate, made.key]));
+            files.extend(names.into_iter().zip([fresh.authority, fresh.certificate, fresh.key]));
             tls = TLS;
         }
         let process = Process::start(|directory: &Path| {
-            let all = [ports.configuration(), more.to_owned(), settings.more.clone(), tls.to_owned()];
+            let all = [ports.configuration(), extra.to_owned(), settings.more.clone(), tls.to_owned()];
             let all: Vec<_> = all.into_iter().filter(|part| !part.is_empty()).collect();
             let text = format!("{{{}}}", all.join(", ")).replace("{directory}", &directory.display().to_string());
             // A directory that can't be written shows in the agent's own words.
@@ -112,7 +124,11 @@ impl Agent {
             Program::new(program)
                 .args(["agent", "-bind=127.0.0.1", "-client=127.0.0.1", "-log-level=warn"])
                 .arg(format!("-config-file={}", directory.join("agent.json").display()))
-                .arg(if mode.is_empty() { format!("-data-dir={}", directory.join("data").display()) } else { mode.to_owned() })
+                .arg(if mode.is_empty() {
+                    format!("-data-dir={}", directory.join("data").display())
+                } else {
+                    mode.to_owned()
+                })
         })?;
         Ok(Self { process, port: ports.http, secure_port: ports.https, token: settings.token.clone() })
     }

@@ -21,7 +21,8 @@ impl Cluster {
     pub fn start() -> Result<Self> {
         let ports = [Ports::free()?, Ports::free()?, Ports::free()?];
         let join: Vec<_> = ports.iter().map(|ports| format!(r#""127.0.0.1:{}""#, ports.serf)).collect();
-        let join = format!(r#""retry_join": [{}], "retry_interval": "1s", "disable_update_check": true"#, join.join(", "));
+        let join =
+            format!(r#""retry_join": [{}], "retry_interval": "1s", "disable_update_check": true"#, join.join(", "));
         let fast = r#""performance": {"raft_multiplier": 1}"#;
         let start = |n: usize, ports: Ports, more: &str| {
             let more = format!(r#""node_name": "n{n}", {join}, {fast}{more}"#);
@@ -30,7 +31,9 @@ impl Cluster {
         let servers = ports
             .iter()
             .enumerate()
-            .map(|(n, ports)| start(n, *ports, r#", "server": true, "bootstrap_expect": 3, "leave_on_terminate": false"#))
+            .map(|(n, ports)| {
+                start(n, *ports, r#", "server": true, "bootstrap_expect": 3, "leave_on_terminate": false"#)
+            })
             .collect::<Result<Vec<_>>>()?;
         let mut client = start(3, Ports::free()?, "")?;
         client.until_ready()?;
