@@ -5,7 +5,10 @@
 
 pub mod binary;
 pub mod consul;
+#[cfg(feature = "containers")]
+pub mod container;
 pub mod etcd;
+pub mod image;
 pub mod port;
 pub mod process;
 pub mod proxy;

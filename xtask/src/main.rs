@@ -3,7 +3,10 @@
 mod cargo;
 #[cfg(unix)]
 mod chaos;
+mod containers;
+mod features;
 mod mutants;
+mod servers;
 mod test;
 
 use std::process::ExitCode;
@@ -14,8 +17,12 @@ use clap::Parser;
 #[derive(Debug, Parser)]
 #[command(bin_name = "cargo xtask")]
 enum Command {
-    /// Run all tests, and then a short chaos.
+    /// Provide the servers that the tests need, run all tests, and then a short chaos.
     Test(test::Options),
+    /// Make container images of the servers that are here, for tests in containers.
+    Images(servers::Options),
+    /// Show where the servers' programs are, as lines for a shell; those that are missing are fetched.
+    Servers(servers::Options),
     /// Stop, kill and rob real client processes at random, and prove that no invariant is broken.
     #[cfg(unix)]
     Chaos(chaos::Options),
@@ -30,6 +37,8 @@ enum Command {
 fn main() -> ExitCode {
     let result = match Command::parse() {
         Command::Test(options) => test::run(&options),
+        Command::Images(options) => servers::images(&options).map(|()| ExitCode::SUCCESS),
+        Command::Servers(options) => servers::servers(&options).map(|()| ExitCode::SUCCESS),
         #[cfg(unix)]
         Command::Chaos(options) => chaos::run(&options).map(|()| ExitCode::SUCCESS),
         Command::Mutants(options) => mutants::run(&options).map(|()| ExitCode::SUCCESS),

@@ -35,20 +35,19 @@ pub(super) struct Office {
 impl Office {
     pub(super) fn open(upstream: SocketAddr) -> (SocketAddr, Self) {
         let shared = Arc::new(Shared::new(upstream));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.expect("a runtime for the proxy");
+        let door = {
+            // A listener belongs to a runtime.
+            let _guard = runtime.enter();
+            Door::open().expect("a port for the proxy")
+        };
+        let address = door.address();
         let (orders, inbox) = mpsc::unbounded_channel();
-        let (ready, address) = blocking::sync_channel(1);
         let own = shared.clone();
-        let thread = std::thread::Builder::new().name("fault proxy".to_owned());
-        let thread = thread.spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-            runtime.expect("a runtime for the proxy").block_on(async move {
-                let door = Door::open().expect("a port for the proxy");
-                ready.send(door.address()).expect("the proxy is waited for");
-                serve(door, inbox, own).await;
-            });
-        });
+        let thread = std::thread::Builder::new().name(format!("proxy {}", address.port()));
+        let thread = thread.spawn(move || runtime.block_on(serve(door, inbox, own)));
         let thread = Some(thread.expect("a thread for the proxy"));
-        let address = address.recv().expect("the proxy's thread has started");
         (address, Self { orders: Some(orders), shared, thread })
     }
 

@@ -18,7 +18,7 @@ const LATE_ANSWER: Duration = Duration::from_secs(5);
 
 /// Silence after the beginning of an answer by which it is taken as whole. It costs time, and decides nothing that
 /// a client can see.
-const SILENCE: Duration = Duration::from_millis(20);
+const SILENCE: Duration = Duration::from_millis(50);
 
 /// Why a connection ends otherwise than by the wish of both sides.
 pub(super) enum Ended {

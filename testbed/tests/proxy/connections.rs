@@ -81,6 +81,7 @@ fn in_a_blackhole_nothing_passes_and_all_of_it_comes_at_the_healing() {
     let mut new = Client::connect(&proxy);
     assert_eq!([old.ask("old"), new.ask("new")], [Heard::Silence, Heard::Silence]);
     assert_eq!(server.heard(), ["hello"]);
+    assert_eq!(server.connections(), 1, "the server doesn't even see that somebody connects");
     proxy.heal();
     assert_eq!(old.hear_at_last(), Heard::Line("+old".to_owned()));
     assert_eq!(new.hear_at_last(), Heard::Line("+new".to_owned()));
@@ -142,9 +143,9 @@ fn dropping_the_proxy_ends_its_connections_and_its_thread() {
     let begin = Instant::now();
     drop(proxy);
     assert!(begin.elapsed() < Duration::from_secs(5), "the drop waits for the thread, which waits for nothing");
+    assert!(std::net::TcpStream::connect(address).is_err());
     assert_ne!(client.hear(), Heard::Silence);
     server.until_heard("(end)");
-    assert!(std::net::TcpStream::connect(address).is_err());
 }
 
 /// The proxy has a thread of its own: a test that blocks its executor (a fault of its own) doesn't stop it.
@@ -154,4 +155,30 @@ async fn a_blocked_executor_stops_no_proxy() {
     proxy.delay_replies(Duration::from_millis(50));
     assert!(Client::connect(&proxy).is_answered(), "asked and answered on the executor's only thread");
     proxy.until(|counters| counters.open == 0).await;
+}
+
+/// Connections whose ends are swallowed don't keep the proxy busy.
+#[cfg(target_os = "linux")]
+#[test]
+fn waiting_costs_nothing() {
+    let (_server, proxy) = Server::behind_proxy();
+    let clients = [Client::greeted(&proxy), Client::greeted(&proxy)];
+    proxy.half_open();
+    drop(clients);
+    let begin = cpu_of_threads_of(&proxy);
+    std::thread::sleep(Duration::from_millis(500));
+    let used = cpu_of_threads_of(&proxy) - begin;
+    assert!(used <= 10, "{used} of 50 hundredths of a second");
+}
+
+/// The time that the proxy's thread has run, in hundredths of a second. It is named by its port.
+#[cfg(target_os = "linux")]
+fn cpu_of_threads_of(proxy: &Proxy) -> u64 {
+    let name = format!("(proxy {})", proxy.address().port());
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap().flatten();
+    let stats = tasks.filter_map(|task| std::fs::read_to_string(task.path().join("stat")).ok());
+    let stat = stats.into_iter().find(|stat| stat.contains(&name)).expect("the proxy's thread");
+    let fields: Vec<_> = stat.rsplit(") ").next().unwrap().split(' ').collect();
+    // User and system time.
+    fields[11..13].iter().map(|ticks| ticks.parse::<u64>().unwrap()).sum()
 }

@@ -1,5 +1,7 @@
 //! Faults of single requests.
 
+use std::time::{Duration, Instant};
+
 use testbed::proxy::{End, Proxy, Trap};
 
 use crate::support::{Client, Heard, Server};
@@ -46,9 +48,7 @@ fn a_request_is_known_by_its_bytes_wherever_its_reads_are_split() {
     assert_eq!(client.ask("acquire other"), line("+acquire other"));
     client.say("acq");
     // Read by itself: the proxy has counted it.
-    while proxy.counters().bytes_to_server < 23 {
-        std::thread::yield_now();
-    }
+    server_has(&proxy, 23);
     client.say("uire k\n");
     assert_eq!(client.hear(), Heard::Reset);
     assert_eq!(server.heard()[2], "acquire k");
@@ -117,6 +117,45 @@ fn pipelined_requests_are_cut_together() {
     assert_eq!(client.hear(), Heard::Reset);
     assert_eq!(server.heard()[0], "hello");
     assert!(!server.heard().contains(&"a".to_owned()));
+}
+
+#[test]
+fn what_comes_after_a_trapped_request_reaches_nobody() {
+    let (server, proxy) = Server::behind_proxy();
+    let mut client = Client::greeted(&proxy);
+    proxy.cut_after_request_containing("trapped");
+    client.say("100 trapped\n");
+    server_has(&proxy, 18);
+    client.say("next\n");
+    assert_eq!(client.hear_at_last(), Heard::Reset);
+    server.until_heard("(reset)");
+    assert_eq!(server.heard(), ["hello", "100 trapped", "(reset)"]);
+}
+
+/// The first bytes after a pipelined request answer another one.
+#[test]
+fn of_pipelined_requests_the_trapped_one_is_done_too() {
+    for late in [false, true] {
+        let (server, proxy) = Server::behind_proxy();
+        let mut client = Client::greeted(&proxy);
+        let trap = Trap::on_request_containing("second");
+        proxy.set(if late { trap.deliver_late() } else { trap.cut_after() });
+        client.say("first\n5 second\n");
+        assert_eq!(client.hear_at_last(), Heard::Reset);
+        if late {
+            proxy.deliver_late();
+        }
+        assert!(server.heard().contains(&"5 second".to_owned()), "{:?}", server.heard());
+    }
+}
+
+/// Waits until the proxy has given the server so many bytes.
+fn server_has(proxy: &Proxy, bytes: u64) {
+    let end = Instant::now() + Duration::from_secs(10);
+    while proxy.counters().bytes_to_server < bytes {
+        assert!(Instant::now() < end, "the proxy has seen {:?}", proxy.counters());
+        std::thread::yield_now();
+    }
 }
 
 #[tokio::test]

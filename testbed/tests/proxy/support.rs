@@ -2,6 +2,7 @@
 
 use std::io::{self, BufRead, BufReader, ErrorKind, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -10,11 +11,13 @@ use testbed::proxy::Proxy;
 /// How long a client listens before it calls it silence. Longer than anything here takes; only silence costs it.
 const SILENCE: Duration = Duration::from_millis(200);
 
-/// Answers each line with `+line`, in threads of its own, until the test's process ends.
+/// Answers each line with `+line`, in threads of its own, until the test's process ends. For a line that begins with
+/// a number it takes so many milliseconds first.
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
-    /// Lines in the order in which they came, with the number of the connection.
-    heard: Arc<Mutex<Vec<(usize, String)>>>,
+    /// Lines in the order in which they came.
+    heard: Arc<Mutex<Vec<String>>>,
+    connections: Arc<AtomicUsize>,
 }
 
 impl Server {
@@ -22,14 +25,16 @@ impl Server {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let address = listener.local_addr().unwrap();
         let heard = Arc::<Mutex<Vec<_>>>::default();
-        let own = heard.clone();
+        let connections = Arc::<AtomicUsize>::default();
+        let (own, count) = (heard.clone(), connections.clone());
         std::thread::spawn(move || {
-            for (number, stream) in listener.incoming().enumerate() {
+            for stream in listener.incoming() {
                 let (stream, heard) = (stream.unwrap(), own.clone());
-                std::thread::spawn(move || serve(number, &stream, &heard));
+                count.fetch_add(1, Relaxed);
+                std::thread::spawn(move || serve(&stream, &heard));
             }
         });
-        Self { address, heard }
+        Self { address, heard, connections }
     }
 
     /// A server, and a proxy to it.
@@ -41,7 +46,12 @@ impl Server {
 
     /// What it was asked, and so has done. An end is told as "(end)" or "(reset)".
     pub(crate) fn heard(&self) -> Vec<String> {
-        self.heard.lock().unwrap().iter().map(|(_, line)| line.clone()).collect()
+        self.heard.lock().unwrap().clone()
+    }
+
+    /// How many connections it has had.
+    pub(crate) fn connections(&self) -> usize {
+        self.connections.load(Relaxed)
     }
 
     /// Waits until it has heard this.
@@ -56,7 +66,7 @@ impl Server {
     }
 }
 
-fn serve(number: usize, stream: &TcpStream, heard: &Mutex<Vec<(usize, String)>>) {
+fn serve(stream: &TcpStream, heard: &Mutex<Vec<String>>) {
     let mut lines = BufReader::new(stream);
     loop {
         let mut line = String::new();
@@ -66,7 +76,9 @@ fn serve(number: usize, stream: &TcpStream, heard: &Mutex<Vec<(usize, String)>>)
             Err(_) => "(reset)",
         };
         let told = if end.is_empty() { line.trim_end() } else { end };
-        heard.lock().unwrap().push((number, told.to_owned()));
+        let takes = told.split_once(' ').and_then(|(first, _)| first.parse().ok()).unwrap_or(0);
+        std::thread::sleep(Duration::from_millis(takes));
+        heard.lock().unwrap().push(told.to_owned());
         if !end.is_empty() || (&*stream).write_all(format!("+{line}").as_bytes()).is_err() {
             return;
         }
