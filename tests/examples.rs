@@ -30,6 +30,14 @@ fn every_example_says_how_to_run_it_and_is_tested_here() {
     for entry in std::fs::read_dir(here.join("examples")).expect("the examples") {
         let path = entry.expect("an entry").path();
         let name = path.file_stem().expect("a name").to_string_lossy().into_owned();
+        // One that needs a server has a directory, and a test of its own name.
+        if path.is_dir() {
+            let source = std::fs::read_to_string(path.join("main.rs")).expect("the example's source");
+            assert!(source.contains(&format!("--example {name}")), "{name} doesn't say how to run it");
+            let test = std::fs::read_to_string(here.join(format!("tests/{name}.rs"))).expect("the example's test");
+            assert!(test.contains(&format!("example(\"{name}\"")), "no test runs {name}");
+            continue;
+        }
         let source = std::fs::read_to_string(&path).expect("the example's source");
         let head: String = source.lines().take_while(|line| line.starts_with("//!")).collect();
         assert!(head.contains("cargo run") && head.contains(&format!("--example {name}")), "{name}: {head}");

@@ -137,15 +137,18 @@ pub(crate) fn before_options(queue: &Queue, revision: i64) -> GetOptions {
         .with_keys_only()
 }
 
-/// Whether two keys exist, read at one revision.
+/// The own key and that of the one before, read at one revision.
 pub(crate) fn both(own: &[u8], before: &[u8]) -> Txn {
     let get = |key: &[u8]| TxnOp::get(key, Some(GetOptions::new().with_keys_only()));
     Txn::new().and_then([get(own), get(before)])
 }
 
-pub(crate) fn both_exist(response: &TxnResponse) -> (bool, bool) {
-    let mut exists = gets(response).map(|get| !get.kvs().is_empty());
-    (exists.next().unwrap_or(false), exists.next().unwrap_or(false))
+/// Whether the own key is there, and whether the one before still is before. A key that was deleted and made again, with
+/// a lease that serves a second time, stands behind.
+pub(crate) fn stand(response: &TxnResponse) -> (bool, bool) {
+    let mut revisions = gets(response).map(|get| created(&get));
+    let (own, before) = (revisions.next().unwrap_or(0), revisions.next().unwrap_or(0));
+    (own > 0, before > 0 && before < own)
 }
 
 /// Leaves the queue as the holder, by the revision that was granted: the key with it was the first then, and the first

@@ -41,7 +41,7 @@ impl Shared {
         loop {
             // What happened before the watches were in place, and what a silent one forgot.
             let read = self.send(&session, OPERATION, queue::both(&place.key, &before)).await.or_error(OPERATION)?;
-            match queue::both_exist(&read.value) {
+            match queue::stand(&read.value) {
                 (false, _) => return Err(self.place_is_gone(request.owner(), OPERATION)),
                 (true, false) => return Ok(()),
                 (true, true) => {}
@@ -159,7 +159,7 @@ async fn watch(
 ) -> Result<Watching, BackendError> {
     let tell = tell.clone();
     // Who has stopped waiting needs no news.
-    let listener = Box::new(move |news| drop(tell.send((whose, news))));
+    let listener = Arc::new(move |news| drop(tell.send((whose, news))));
     session.watches.watch(session, OPERATION, key, listener).await.or_error(OPERATION)
 }
 

@@ -26,7 +26,7 @@ pub(crate) enum News {
 }
 
 /// Who hears of it. Called on the stream's task: must be quick.
-pub(crate) type Listener = Box<dyn Fn(News) + Send + Sync>;
+pub(crate) type Listener = Arc<dyn Fn(News) + Send + Sync>;
 
 /// One stream for all watches of a runtime, opened when the first is needed, and anew after it broke.
 #[derive(Default)]
@@ -43,7 +43,7 @@ struct Stream {
     task: AbortHandle,
 }
 
-type Listeners = Arc<Mutex<HashMap<i64, Arc<Listener>>>>;
+type Listeners = Arc<Mutex<HashMap<i64, Listener>>>;
 
 enum Request {
     Watch(i64, Vec<u8>),
@@ -68,7 +68,6 @@ impl Watches {
     ) -> Result<Watching, Failed> {
         let stream = self.stream(session, operation).await?;
         let id = self.last_id.fetch_add(1, Ordering::Relaxed) + 1;
-        let listener = Arc::new(listener);
         lock(&stream.listeners).insert(id, listener.clone());
         if stream.send.send(Request::Watch(id, key)).is_err() && lock(&stream.listeners).remove(&id).is_some() {
             listener(News::Broken("the stream of watches ended".into()));

@@ -12,29 +12,33 @@ use testbed::etcd::Etcd;
 struct Prefix {
     server: Arc<Etcd>,
     prefix: String,
+    share_leases: bool,
 }
 
 #[expect(clippy::unused_async, reason = "the kit starts a harness by a future")]
-async fn start() -> Result<Prefix, HarnessError> {
+async fn start(share_leases: bool) -> Result<Prefix, HarnessError> {
     static LAST: AtomicU32 = AtomicU32::new(0);
     let number = LAST.fetch_add(1, Ordering::Relaxed);
-    Ok(Prefix { server: Etcd::shared()?, prefix: format!("{}/{number}/", std::process::id()) })
+    Ok(Prefix { server: Etcd::shared()?, prefix: format!("{}/{number}/", std::process::id()), share_leases })
 }
 
 #[async_trait]
 impl Harness for Prefix {
     async fn client(&self) -> Result<Client, HarnessError> {
-        Ok(Client::of(EtcdBackend::builder(self.server.endpoints()).with_prefix(&self.prefix).build()?))
+        let builder = EtcdBackend::builder(self.server.endpoints()).with_prefix(&self.prefix);
+        Ok(Client::of(if self.share_leases { builder.with_shared_leases() } else { builder }.build()?))
     }
 
     fn ttl(&self) -> Duration {
         Duration::from_secs(2)
     }
 
-    /// The server looks for leases that are over every half second, and ends them by a write.
+    /// The server looks for leases that are over every half second, and ends them by a write. A shared lease lives for
+    /// half a TTL more.
     fn tolerance(&self) -> Duration {
-        Duration::from_millis(1_500)
+        Duration::from_millis(if self.share_leases { 2_500 } else { 1_500 })
     }
 }
 
-lock_core::conformance!(start);
+lock_core::conformance!(|| start(false));
+lock_core::conformance!(shared_leases: || start(true));

@@ -29,14 +29,16 @@ pub(crate) async fn server_lock(client: &mut Client) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// From the call that deletes a key to another client's watch that tells of it, in microseconds.
+/// From the call that deletes a key to another client's watch that tells of it, in microseconds; and until that client
+/// has read the key as well, as who must be sure does.
 pub(crate) async fn delete_to_event(
     deleter: &mut Client,
     watcher: &mut Client,
     times: u32,
-) -> anyhow::Result<Vec<f64>> {
+) -> anyhow::Result<(Vec<f64>, Vec<f64>)> {
+    let mut reader = watcher.clone();
     let mut watch = watcher.watch("event", None).await?;
-    let mut samples = Vec::new();
+    let (mut events, mut reads) = (Vec::new(), Vec::new());
     for _ in 0..times {
         deleter.put("event", "x", None).await?;
         let began = Instant::now();
@@ -44,14 +46,18 @@ pub(crate) async fn delete_to_event(
         let told = async {
             while let Some(response) = watch.message().await? {
                 if response.events().iter().any(|event| event.event_type() == EventType::Delete) {
-                    return anyhow::Ok(began.elapsed().as_secs_f64() * 1e6);
+                    let told = began.elapsed().as_secs_f64() * 1e6;
+                    reader.get("event", None).await?;
+                    return anyhow::Ok((told, began.elapsed().as_secs_f64() * 1e6));
                 }
             }
             anyhow::bail!("the watch ended")
         };
         let (deleted, told) = tokio::join!(deleting, told);
         deleted?;
-        samples.push(told?);
+        let (told, read) = told?;
+        events.push(told);
+        reads.push(read);
     }
-    Ok(samples)
+    Ok((events, reads))
 }

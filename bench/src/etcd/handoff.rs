@@ -33,27 +33,32 @@ pub(super) async fn run(server: &Etcd, options: &Options) -> anyhow::Result<()> 
     );
     for contenders in [2, 8, 64] {
         let (mut ours, mut theirs, mut events) = (Vec::new(), Vec::new(), Vec::new());
-        let mut ratios = Vec::new();
+        let (mut ratios, mut to_reads, mut reads) = (Vec::new(), Vec::new(), Vec::new());
         for round in 0..options.rounds {
             let mut o = ours_of(server, options, contenders, round).await?;
-            let mut e = floor::delete_to_event(&mut driver(server).await?, &mut driver(server).await?, 500).await?;
+            let (mut e, mut r) =
+                floor::delete_to_event(&mut driver(server).await?, &mut driver(server).await?, 500).await?;
             ratios.push(percentile(&mut o, 50.0) / percentile(&mut e, 50.0));
+            to_reads.push(percentile(&mut o, 50.0) / percentile(&mut r, 50.0));
+            reads.extend(r);
             ours.extend(o);
             events.extend(e);
             theirs.extend(theirs_of(server, options, contenders, round).await?);
         }
         let ms = |samples: &mut [f64], percent| percentile(samples, percent) / 1e3;
         println!(
-            "  {contenders} | {:.2} / {:.2} ({} hand-offs) | {:.2} / {:.2} | {:.2} | {:.2} (min {:.2}, max {:.2})",
+            "  {contenders} | {:.2} / {:.2} ({} hand-offs) | {:.2} / {:.2} | {:.2}, {:.2} | {:.2} (min {:.2}, max {:.2}) | {:.2}",
             ms(&mut ours, 50.0),
             ms(&mut ours, 99.0),
             ours.len(),
             ms(&mut theirs, 50.0),
             ms(&mut theirs, 99.0),
             ms(&mut events, 50.0),
+            ms(&mut reads, 50.0),
             percentile(&mut ratios, 50.0),
             percentile(&mut ratios, 0.0),
             percentile(&mut ratios, 100.0),
+            percentile(&mut to_reads, 50.0),
         );
     }
     Ok(())

@@ -38,6 +38,8 @@ pub(super) async fn run(server: &Etcd, options: &Options) -> anyhow::Result<()> 
     let (tell, mut told) = mpsc::unbounded_channel::<Granted>();
     let woken = Arc::new(AtomicU32::new(0));
     for n in 0..options.waiters {
+        // They come one after the other, as they do; the server looks at the whole queue for each.
+        tokio::time::sleep(Duration::from_millis(5)).await;
         let (client, request, tell, woken) =
             (clients[n % clients.len()].clone(), request()?, tell.clone(), woken.clone());
         tokio::spawn(async move {

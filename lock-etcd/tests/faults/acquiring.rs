@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use lock_core::{AcquireError, ErrorKind, LockAdmin, LockBackend, Outcome, Release, Supervisor};
+use lock_core::{AcquireError, ErrorKind, Lease, LockAdmin, LockBackend, Outcome, Release, Renewal, Supervisor};
+use lock_etcd::EtcdBackend;
 use testbed::proxy::Trap;
 use tokio::time::timeout;
 
@@ -33,7 +34,7 @@ async fn fault_02_reply_lost_and_the_same_owner_gets_the_same_token() {
     let proxy = bed.proxy();
     let (client, other) = (bed.behind(&proxy), bed.client());
     let request = request("reply", 60);
-    proxy.cut_after_request_containing(b"reply/");
+    proxy.cut_after_request_containing(request.owner().to_string());
     let error = client.try_acquire(&request).await.unwrap_err();
     assert!(error.is_transient() && error.outcome() == Outcome::Unknown, "{error:?}");
     proxy.until(|counters| counters.fired == 1).await;
@@ -50,7 +51,8 @@ async fn fault_03_no_retry_succeeds_and_the_error_says_that_it_may_be_held() {
     let bed = Bed::new();
     let proxy = bed.proxy();
     let locks = Supervisor::new(bed.behind(&proxy));
-    proxy.set(Trap::on_request_containing(b"doubt/").cut_after().then_refuse());
+    // The request that writes; one that only reads says nothing of who acquires.
+    proxy.set(Trap::on_request_containing(b"doubt/").and(b"acquired_at").cut_after().then_refuse());
     let error = locks.lock("doubt").ttl(seconds(60)).try_acquire().await.unwrap_err();
     assert!(matches!(error, AcquireError::Ambiguous(_)), "{error:?}");
     assert!(is_held(&bed.client(), "doubt").await, "it was applied");
@@ -90,20 +92,46 @@ async fn fault_04_wait_dropped_leaves_no_place() {
 }
 
 /// The request is kept on its way, and arrives when its owner has long released, and another held the lock.
-#[tokio::test]
-async fn fault_05_abandoned_acquire_that_comes_late_is_rejected() {
+async fn comes_late(shared: bool) {
     let bed = Bed::new();
     let proxy = bed.proxy();
-    let (client, other) = (bed.behind(&proxy), bed.client());
+    let builder = EtcdBackend::builder([proxy.address().to_string()]).with_prefix(&bed.prefix);
+    let client = if shared { builder.with_shared_leases() } else { builder }.build().unwrap();
+    let other = bed.client();
     granted(&client, &request("warm", 60)).await;
     let (late, next) = (request("late", 60), request("late", 60));
-    // Grant and transaction travel together: both are late.
-    proxy.deliver_late_request_containing(b"late/");
+    proxy.deliver_late_request_containing(late.owner().to_string());
     client.try_acquire(&late).await.unwrap_err();
     assert_eq!(proxy.counters().kept, 1);
     assert_eq!(client.release(&late.claim()).await.unwrap(), Release::NotHeld);
     granted(&other, &next).await;
     assert_eq!(other.release(&next.claim()).await.unwrap(), Release::Released);
+    proxy.deliver_late();
+    assert!(bed.queue("late").is_empty(), "{:?}", bed.queue("late"));
+    granted(&other, &request("late", 60)).await;
+}
+
+#[tokio::test]
+async fn fault_05_abandoned_acquire_that_comes_late_is_rejected() {
+    comes_late(false).await;
+}
+
+#[tokio::test]
+async fn fault_05_abandoned_acquire_that_comes_late_is_rejected_though_its_lease_is_shared() {
+    comes_late(true).await;
+}
+
+/// The lease of an owner whose request has no answer must not serve the next.
+#[tokio::test]
+async fn fault_05_lease_named_by_a_lost_request_serves_nobody_else() {
+    let bed = Bed::new();
+    let proxy = bed.proxy();
+    let (client, other) = (bed.behind(&proxy), bed.client());
+    let (late, next) = (request("late", 60), request("next", 60));
+    proxy.deliver_late_request_containing(late.owner().to_string());
+    client.try_acquire(&late).await.unwrap_err();
+    client.release(&late.claim()).await.unwrap();
+    granted(&client, &next).await;
     proxy.deliver_late();
     assert!(bed.queue("late").is_empty(), "{:?}", bed.queue("late"));
     granted(&other, &request("late", 60)).await;
@@ -117,11 +145,50 @@ async fn fault_05_place_in_the_queue_that_comes_late_is_rejected() {
     let (held, late) = (request("late", 60), request("late", 60));
     granted(&other, &held).await;
     let lock_core::Attempt::Held(seen) = client.try_acquire(&late).await.unwrap() else { panic!("it is held") };
-    proxy.deliver_late_request_containing(b"late/");
+    proxy.deliver_late_request_containing(late.owner().to_string());
     client.wait(&late, &seen).await.unwrap_err();
+    assert_eq!(proxy.counters().kept, 1);
     assert_eq!(client.release(&late.claim()).await.unwrap(), Release::NotHeld);
     proxy.deliver_late();
     assert_eq!(bed.queue("late").len(), 1);
+}
+
+/// A lease that was given back serves the next lock, and goes with it: not the one before.
+#[tokio::test]
+async fn lease_that_serves_the_next_lock_is_not_revoked_by_a_second_release() {
+    let bed = Bed::new();
+    let client = bed.client();
+    let (first, second) = (request("first", 60), request("second", 60));
+    granted(&client, &first).await;
+    client.release(&first.claim()).await.unwrap();
+    let grant = granted(&client, &second).await;
+    assert_eq!(client.release(&first.claim()).await.unwrap(), Release::NotHeld);
+    // The first owner asks again, and is granted another lease than the one that serves the second.
+    let again = granted(&client, &first).await;
+    assert_ne!(again.token(), grant.token());
+    client.release(&first.claim()).await.unwrap();
+    let lease = Lease::new(second.claim(), grant.token(), grant.ttl());
+    assert!(matches!(client.renew(&lease).await.unwrap(), Renewal::Renewed(_)));
+    assert_eq!(bed.queue("second").len(), 1);
+}
+
+/// A spare lease that was revoked meanwhile is replaced, and grants nothing.
+#[tokio::test]
+async fn spare_lease_that_is_over_is_replaced() {
+    let bed = Bed::new();
+    let client = bed.client();
+    for _ in 0..3 {
+        let first = request("spare", 60);
+        granted(&client, &first).await;
+        let key = bed.queue("spare").remove(0);
+        client.release(&first.claim()).await.unwrap();
+        bed.ctl().run(&["lease", "revoke", key.rsplit('/').next().unwrap()]).unwrap();
+        let second = request("spare", 60);
+        let grant = granted(&client, &second).await;
+        let lease = Lease::new(second.claim(), grant.token(), grant.ttl());
+        assert!(matches!(client.renew(&lease).await.unwrap(), Renewal::Renewed(_)));
+        client.release(&second.claim()).await.unwrap();
+    }
 }
 
 #[test]

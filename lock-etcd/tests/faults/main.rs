@@ -7,6 +7,7 @@ mod cluster;
 mod etcdctl;
 mod holding;
 mod load;
+mod sharing;
 mod streams;
 mod support;
 mod waiting;

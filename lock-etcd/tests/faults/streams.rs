@@ -43,17 +43,19 @@ async fn streams_to_the_server_do_not_grow_with_locks_and_waiters() {
 }
 
 #[tokio::test]
-async fn released_locks_leave_neither_leases_nor_watchers() {
+async fn released_locks_leave_no_watchers_and_leases_for_a_ttl_at_most() {
     let server = EtcdOptions::default().start().unwrap();
     let locks = Supervisor::new(EtcdBackend::new(server.endpoints()).unwrap());
     let other = EtcdBackend::new(server.endpoints()).unwrap();
     for n in 0..10 {
-        let guard = locks.lock(format!("gone/{n}")).ttl(seconds(60)).acquire().await.unwrap();
+        let guard = locks.lock(format!("gone/{n}")).ttl(seconds(3)).acquire().await.unwrap();
         let in_vain = request(&format!("gone/{n}"), 60);
         assert!(matches!(other.try_acquire(&in_vain).await.unwrap(), Attempt::Held(_)));
         sleep(Duration::from_millis(150)).await;
         guard.release().await.unwrap();
     }
+    let leases = server.ctl().unwrap().run(&["lease", "list"]).unwrap();
+    assert!(leases.starts_with("found 1 leases"), "one serves all, one after the other: {leases}");
     let nothing = async || {
         let leases = server.ctl().unwrap().run(&["lease", "list"]).unwrap();
         leases.starts_with("found 0 leases")

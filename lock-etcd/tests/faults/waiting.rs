@@ -134,3 +134,26 @@ async fn waiting_for_longer_than_the_ttl_keeps_the_place() {
     drop(timeout(seconds(2), waiting).await.expect("served").unwrap().unwrap());
     assert!(client.inspect(waits.key()).await.unwrap().is_some());
 }
+
+/// While the waiter's watches are on their way, the one before lets go and lines up again behind it: with the same lease,
+/// and so the same key. Each would wait for the other.
+#[tokio::test]
+async fn holder_that_comes_back_with_the_same_key_stands_behind() {
+    let bed = Bed::new();
+    let proxy = bed.proxy();
+    let (first, second) = (Arc::new(bed.client()), Arc::new(bed.behind(&proxy)));
+    let warm = request("warm", 60);
+    granted(&second, &warm).await;
+    let (held, waits, again) = (request("same", 60), request("same", 60), request("same", 60));
+    granted(&first, &held).await;
+    let key = bed.queue("same").remove(0);
+    proxy.delay_requests(Duration::from_millis(400));
+    let waiting = waiter(&second, &waits);
+    until("it waits", async || bed.queue("same").len() == 2).await;
+    first.release(&held.claim()).await.unwrap();
+    let back = waiter(&first, &again);
+    until("it is back", async || bed.queue("same").last() == Some(&key)).await;
+    timeout(seconds(4), waiting).await.expect("it is first now").unwrap().unwrap();
+    second.release(&waits.claim()).await.unwrap();
+    timeout(seconds(4), back).await.expect("served").unwrap().unwrap();
+}
