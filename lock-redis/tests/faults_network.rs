@@ -227,6 +227,8 @@ async fn many_callers_of_a_dead_server_wait_for_one_try_each() {
     let far = Arc::new(bed.far().await);
     bed.proxy.cut();
     bed.proxy.blackhole();
+    // Until the end is seen, calls fail at once, on the connection that ended.
+    tokio::time::sleep(Duration::from_millis(100)).await;
     let began = Instant::now();
     let calls: Vec<_> = (0..50)
         .map(|n| {

@@ -289,6 +289,23 @@ async fn tokens_beyond_what_a_double_holds_are_exact() {
 }
 
 #[tokio::test]
+async fn who_lost_its_place_stands_in_line_again() {
+    let server = RedisServer::start(&[]).unwrap();
+    let (a, b) = (connect(server.port()).await, connect(server.port()).await);
+    let (holder, waiter) = (request("k", LONG), request("k", LONG));
+    granted(&a, &holder).await;
+    let (grant, released) = tokio::join!(acquire(&b, &waiter), async {
+        until_waiting(&a, "k", 1).await;
+        server.command(&["DEL", "{distlock:k}:queue"]).unwrap();
+        until_waiting(&a, "k", 1).await;
+        release(&a, &holder).await;
+        Instant::now()
+    });
+    grant.unwrap();
+    assert!(released.elapsed() < Duration::from_millis(300), "{:?}", released.elapsed());
+}
+
+#[tokio::test]
 async fn a_wait_that_begins_after_the_release_is_over_at_once() {
     let server = RedisServer::start(&[]).unwrap();
     let backend = connect(server.port()).await;
@@ -342,7 +359,10 @@ async fn a_hung_waiter_delays_the_next_by_a_second_at_most_and_a_dead_one_not_at
     let release_it = async {
         until_waiting(&holding, "k", 2).await;
         drop(hung);
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        // The server has seen the end: of three clients, two listen.
+        while server.command(&["PUBSUB", "CHANNELS"]).unwrap().lines().count() > 2 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
         release(&next, &waits).await;
         Instant::now()
     };
