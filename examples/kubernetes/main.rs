@@ -22,7 +22,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context;
-use distlock::{FencingToken, Label};
+use distlock::FencingToken;
 use state::State;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -37,7 +37,7 @@ async fn main() -> anyhow::Result<()> {
     let mut terminated = signal(SignalKind::terminate())?;
     loop {
         println!("{name} stands by");
-        let request = locks.lock(KEY).ttl(Duration::from_secs(seconds)).label(Label::new(&name)?);
+        let request = locks.lock(KEY).ttl(Duration::from_secs(seconds)).label(&name);
         let guard = tokio::select! {
             guard = request.acquire() => guard,
             // Leaves the queue, too.
@@ -68,7 +68,8 @@ async fn main() -> anyhow::Result<()> {
         // Lost already, or to be given to one that is better off.
         drop(guard);
     }
-    locks.shutdown().await;
+    // What couldn't be released in time ends with its TTL.
+    let _ = locks.shutdown().await;
     println!("{name} ends");
     Ok(())
 }

@@ -55,9 +55,9 @@ impl Shared {
             self.take_with_a_lease(session, request, ttl).await?
         };
         match queue::taken(&taken) {
-            Taken::Now(token) => {
+            Taken::Now(revision) => {
                 self.forget_contended(request.key());
-                Ok(self.granted(request, session, token, lives, sent))
+                Ok(self.granted(request, session, revision, lives, sent))
             }
             // By an earlier request of this owner.
             Taken::Seen(seen) if seen.own.is_some() => {
@@ -164,7 +164,7 @@ impl Shared {
                     known.state = State::Waiting(seen.own_revision());
                     known.kept_alive = sent;
                 });
-                self.held_by(request, &seen)
+                held_by(request, &seen)
             }
             _ => Err(self.place_is_gone(request.owner(), OPERATION)),
         }
@@ -228,7 +228,7 @@ impl Shared {
     async fn held(&self, session: &Session, request: &AcquireRequest, seen: &Seen) -> Result<Attempt, BackendError> {
         let is_news = !self.is_contended(request.key());
         self.remember_contended(request.key());
-        let attempt = self.held_by(request, seen)?;
+        let attempt = held_by(request, seen)?;
         let (Attempt::Held(contention), Some(first), true) = (&attempt, &seen.first, is_news) else {
             return Ok(attempt);
         };
@@ -239,13 +239,6 @@ impl Shared {
             (None, _) => return Ok(attempt),
         };
         Ok(Attempt::Held(Contention::new(record).with_waiters(contention.waiters().unwrap_or(0))))
-    }
-
-    fn held_by(&self, request: &AcquireRequest, seen: &Seen) -> Result<Attempt, BackendError> {
-        let Some(first) = &seen.first else { return Err(place_lost(OPERATION)) };
-        let own = u64::from(seen.own.is_some());
-        let record = value::record(request.key(), first);
-        Ok(Attempt::Held(Contention::new(record).with_waiters(seen.waiters().saturating_sub(own))))
     }
 
     async fn look_at_first(&self, session: &Session, request: &AcquireRequest) -> Result<Seen, BackendError> {
@@ -267,6 +260,13 @@ impl Shared {
             })
             .await
     }
+}
+
+fn held_by(request: &AcquireRequest, seen: &Seen) -> Result<Attempt, BackendError> {
+    let Some(first) = &seen.first else { return Err(place_lost(OPERATION)) };
+    let own = u64::from(seen.own.is_some());
+    let record = value::record(request.key(), first);
+    Ok(Attempt::Held(Contention::new(record).with_waiters(seen.waiters().saturating_sub(own))))
 }
 
 /// Only a request that was overtaken by its owner's release sees this.

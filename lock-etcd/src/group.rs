@@ -238,7 +238,7 @@ mod tests {
         group.enter(&claim);
         group.lock().kept_alive = began + seconds(10);
         assert!(!group.lives_on(began + seconds(11)), "nobody has looked for overdue members");
-        assert_eq!(group.overdue(began + seconds(11)), [claim.clone()]);
+        assert_eq!(group.overdue(began + seconds(11)), std::slice::from_ref(&claim));
         assert!(group.renewed(claim.owner(), began + seconds(9)));
         assert!(group.overdue(began + seconds(11)).is_empty());
         assert!(group.lives_on(began + seconds(11)));

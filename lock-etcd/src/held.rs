@@ -52,7 +52,7 @@ impl Held {
         let place = shared.place_of(self.claim.key(), owner);
         let handle = tokio::runtime::Handle::current();
         let told = self.clone();
-        let listener = Arc::new(move |news| told.clone().take_in(news, &handle));
+        let listener = Arc::new(move |news| told.clone().take_in(&news, &handle));
         let watching = session.watches.watch(&session, OPERATION, place.key, listener).await;
         match watching {
             Ok(watching) => {
@@ -67,7 +67,7 @@ impl Held {
         }
     }
 
-    fn take_in(self, news: News, runtime: &tokio::runtime::Handle) {
+    fn take_in(self, news: &News, runtime: &tokio::runtime::Handle) {
         match news {
             News::Live => drop(runtime.spawn(self.look())),
             News::Deleted => self.lost(),

@@ -115,7 +115,8 @@ impl Session {
     {
         let asking = async {
             let link = self.link(index, operation).await?;
-            request(link).await.map_err(|error| error::failed(operation, self.name(index), error))
+            // The driver's futures are large; all of ours that wait for one would be as well.
+            Box::pin(request(link)).await.map_err(|error| error::failed(operation, self.name(index), error))
         };
         let limit = self.limit();
         timeout(limit, asking).await.unwrap_or_else(|_| {
@@ -155,7 +156,7 @@ impl Session {
         if let Some(link) = &*self.slot(index) {
             return Ok(link.clone());
         }
-        let link = self.connect(index, operation).await?;
+        let link = Box::pin(self.connect(index, operation)).await?;
         *self.slot(index) = Some(link.clone());
         Ok(link)
     }

@@ -9,21 +9,21 @@ use lock_core::conformance::{Client, Harness, HarnessError};
 use lock_etcd::EtcdBackend;
 use testbed::etcd::Etcd;
 
-struct Prefix {
+struct Namespace {
     server: Arc<Etcd>,
     prefix: String,
     share_leases: bool,
 }
 
 #[expect(clippy::unused_async, reason = "the kit starts a harness by a future")]
-async fn start(share_leases: bool) -> Result<Prefix, HarnessError> {
+async fn start(share_leases: bool) -> Result<Namespace, HarnessError> {
     static LAST: AtomicU32 = AtomicU32::new(0);
     let number = LAST.fetch_add(1, Ordering::Relaxed);
-    Ok(Prefix { server: Etcd::shared()?, prefix: format!("{}/{number}/", std::process::id()), share_leases })
+    Ok(Namespace { server: Etcd::shared()?, prefix: format!("{}/{number}/", std::process::id()), share_leases })
 }
 
 #[async_trait]
-impl Harness for Prefix {
+impl Harness for Namespace {
     async fn client(&self) -> Result<Client, HarnessError> {
         let builder = EtcdBackend::builder(self.server.endpoints()).with_prefix(&self.prefix);
         Ok(Client::of(if self.share_leases { builder.with_shared_leases() } else { builder }.build()?))

@@ -172,6 +172,24 @@ async fn lease_that_serves_the_next_lock_is_not_revoked_by_a_second_release() {
     assert_eq!(bed.queue("second").len(), 1);
 }
 
+/// A lease that lay idle for half of its TTL is granted again for a whole one.
+#[tokio::test]
+async fn spare_lease_is_kept_alive_for_a_whole_ttl() {
+    let bed = Bed::new();
+    let client = bed.client();
+    let first = request("idle", 4);
+    granted(&client, &first).await;
+    client.release(&first.claim()).await.unwrap();
+    tokio::time::sleep(seconds(2)).await;
+    let asked = Instant::now();
+    let grant = granted(&client, &request("idle", 4)).await;
+    let other = bed.client();
+    while is_held(&other, "idle").await {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(asked.elapsed() >= grant.ttl().get(), "granted for {}, and over after {:?}", grant.ttl(), asked.elapsed());
+}
+
 /// A spare lease that was revoked meanwhile is replaced, and grants nothing.
 #[tokio::test]
 async fn spare_lease_that_is_over_is_replaced() {

@@ -52,7 +52,7 @@ async fn fault_40_holder_keeps_its_lock_when_the_leader_is_killed() {
     let cluster = three();
     let locks = Supervisor::new(EtcdBackend::new(cluster.endpoints()).unwrap());
     let guard = locks.lock("kept").ttl(seconds(15)).acquire().await.unwrap();
-    let (cluster, _) = aside(cluster, |cluster| {
+    let (cluster, ()) = aside(cluster, |cluster| {
         let leader = cluster.leader().expect("a leader");
         cluster.process(leader).kill().unwrap();
     })

@@ -109,9 +109,9 @@ async fn fault_41_streams_that_are_cut_are_opened_anew() {
     for round in 0..5 {
         assert!(matches!(client.renew(&lease).await.unwrap(), Renewal::Renewed(_)), "{round}");
         if round % 2 == 0 {
-            proxy.reset()
+            proxy.reset();
         } else {
-            proxy.cut()
+            proxy.cut();
         }
         // What was cut is told as an error at most; the next one works.
         until("renewed over a new stream", async || client.renew(&lease).await.is_ok()).await;

@@ -131,7 +131,7 @@ async fn waiting_for_longer_than_the_ttl_keeps_the_place() {
     sleep(seconds(7)).await;
     assert_eq!(bed.queue("patient").get(1), Some(&place));
     holder.release(&held.claim()).await.unwrap();
-    drop(timeout(seconds(2), waiting).await.expect("served").unwrap().unwrap());
+    timeout(seconds(2), waiting).await.expect("served").unwrap().unwrap();
     assert!(client.inspect(waits.key()).await.unwrap().is_some());
 }
 
