@@ -63,6 +63,23 @@ async fn fault_51_calls_that_are_given_up_open_no_connections() {
     assert!(counters.accepted <= 8, "{counters:?}");
 }
 
+/// Each name has less in common with those before, so that each watch must be given up for a wider one.
+#[tokio::test]
+async fn fault_51_watches_that_are_outgrown_open_no_connections() {
+    let store = Store::new();
+    let (holder, waiter) = (store.direct(), store.through_proxy());
+    let names: Vec<_> = (1..=24).rev().map(|length| format!("{}-", "x".repeat(length))).collect();
+    let mut waiting = JoinSet::new();
+    for name in &names {
+        granted(&holder, &long(name)).await;
+        let (waiter, own) = (waiter.clone(), long(name));
+        waiting.spawn(async move { acquire(&waiter, &own).await });
+        until_waiting(&holder, name, 1).await;
+        let open = store.proxy.counters().open;
+        assert!(open <= 8, "{open} connections at {name}");
+    }
+}
+
 fn long(name: &str) -> lock_core::AcquireRequest {
     let ttl = lock_core::Ttl::new(Duration::from_secs(600)).unwrap();
     lock_core::AcquireRequest::new(lock_core::LockKey::new(name).unwrap(), ttl)
