@@ -69,8 +69,8 @@ impl Shared {
         }
         for _ in 0..ROUNDS {
             let now = match turn.take() {
-                Some(turn) if !mine.in_doubt() => turn,
-                _ => match self.look(&place, request, mine).await? {
+                Some(turn) => turn,
+                None => match self.look(&place, request, mine).await? {
                     Verdict::Held(contention) => {
                         mine.delays = 0;
                         return Ok(self.refused(mine, contention).await);

@@ -7,7 +7,7 @@ use lock_core::{BackendError, ErrorKind, Operation};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::{Method, RequestBuilder, StatusCode};
 use serde::de::DeserializeOwned;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use crate::error::{from_status, from_transport, nonsense, timed_out};
@@ -50,6 +50,26 @@ impl Default for Turns {
     fn default() -> Self {
         Self { all: Semaphore::new(CALLS_AT_ONCE).into(), newcomers: Semaphore::new(NEWCOMERS_AT_ONCE).into() }
     }
+}
+
+/// May send until it is dropped.
+type Turn = (Option<OwnedSemaphorePermit>, Option<OwnedSemaphorePermit>);
+
+impl Turns {
+    fn at_once(&self, operation: Operation) -> Option<Turn> {
+        let first = if is_newcomer(operation) { Some(self.newcomers.clone().try_acquire_owned().ok()?) } else { None };
+        Some((first, Some(self.all.clone().try_acquire_owned().ok()?)))
+    }
+
+    async fn in_order(&self, operation: Operation) -> Turn {
+        // The semaphores are never closed; were they, the agent's own limit would be left.
+        let first = if is_newcomer(operation) { self.newcomers.clone().acquire_owned().await.ok() } else { None };
+        (first, self.all.clone().acquire_owned().await.ok())
+    }
+}
+
+fn is_newcomer(operation: Operation) -> bool {
+    matches!(operation, Operation::Acquire | Operation::Wait)
 }
 
 /// A reply that isn't an error.
@@ -149,7 +169,13 @@ impl Api {
     /// False when there is no such session.
     pub(crate) async fn renew_session(&self, operation: Operation, id: &str) -> Result<bool, BackendError> {
         let request = self.request(Method::PUT, &format!("/v1/session/renew/{id}"), "");
-        Ok(self.send(operation, request, &[StatusCode::NOT_FOUND]).await?.status != StatusCode::NOT_FOUND)
+        let reply = self.send(operation, request, &[StatusCode::NOT_FOUND]).await?;
+        if reply.status != StatusCode::NOT_FOUND {
+            return Ok(true);
+        }
+        // Somebody else's "no such page" must not become a loss.
+        let said = String::from_utf8_lossy(&reply.body);
+        if said.contains("Session id") { Ok(false) } else { Err(from_status(operation, 404, &reply.body)) }
     }
 
     /// Ends a session and frees what it holds. One that is gone is no error.
@@ -177,15 +203,13 @@ impl Api {
         request: RequestBuilder,
         good: &[StatusCode],
     ) -> Result<Reply, BackendError> {
-        let turn = async {
-            // The semaphores are never closed; were they, the agent's own limit would be left.
-            let newcomer = matches!(operation, Operation::Acquire | Operation::Wait);
-            let first = if newcomer { self.turns.newcomers.clone().acquire_owned().await.ok() } else { None };
-            (first, self.turns.all.clone().acquire_owned().await.ok())
+        let turn = if let Some(turn) = self.turns.at_once(operation) {
+            turn
+        } else {
+            let patience = self.limit * PATIENCE;
+            let turn = timeout(patience, self.turns.in_order(operation)).await;
+            turn.map_err(|_| timed_out(operation, &self.base, patience, false))?
         };
-        let patience = self.limit * PATIENCE;
-        let turn = timeout(patience, turn).await;
-        let turn = turn.map_err(|_| timed_out(operation, &self.base, patience, false))?;
         let exchange = timeout(self.limit, async move {
             let _turn = turn;
             exchange(request).await

@@ -36,7 +36,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         let (before, cpu) = (proxy.counters(), cpu_time(std::process::id())?);
         let agents = agent.process_id().map(cpu_time).transpose()?;
         tokio::time::sleep(Duration::from_secs(options.seconds)).await;
-        let (after, cpu) = (proxy.counters(), cpu_time(std::process::id())? - cpu);
+        let (after, cpu) = (proxy.counters(), cpu_time(std::process::id())?.saturating_sub(cpu));
         let seconds = options.seconds as f64;
         let share = |cpu: Duration| cpu.as_secs_f64() / seconds * 100.0;
         println!("  still held: {}", held.iter().filter(|guard| guard.is_held()).count());
@@ -44,7 +44,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         println!("  requests/s: {:.1}", (after.requests - before.requests) as f64 / seconds);
         println!("  CPU of the client and the counting proxy: {:.2} % of a core", share(cpu));
         if let (Some(before), Some(pid)) = (agents, agent.process_id()) {
-            println!("  CPU of the agent: {:.2} % of a core", share(cpu_time(pid)? - before));
+            println!("  CPU of the agent: {:.2} % of a core", share(cpu_time(pid)?.saturating_sub(before)));
         }
         anyhow::Ok(())
     })

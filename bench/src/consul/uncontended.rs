@@ -53,8 +53,9 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
                 ensure!(put.starts_with(b"true") && deleted.starts_with(b"true"), "the floor failed");
             }
             let b = percentile(&mut samples, 50.0);
-            let per_pair = |cpu: Duration| cpu.as_secs_f64() * 1e6 / f64::from(options.pairs);
-            let (ours_cpu, floor_cpu) = (per_pair(between - cpu), per_pair(cpu_time(std::process::id())? - between));
+            let after = cpu_time(std::process::id())?;
+            let per_pair = |from, to: Duration| to.saturating_sub(from).as_secs_f64() * 1e6 / f64::from(options.pairs);
+            let (ours_cpu, floor_cpu) = (per_pair(cpu, between), per_pair(between, after));
             // The first round warms up connections and the agent.
             if round > 0 {
                 client.0.push(ours_cpu);

@@ -41,7 +41,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         tokio::time::sleep(Duration::from_secs(10)).await;
         let (before, cpu) = (proxy.counters(), cpu_time(std::process::id())?);
         tokio::time::sleep(Duration::from_secs(options.seconds)).await;
-        let (after, cpu) = (proxy.counters(), cpu_time(std::process::id())? - cpu);
+        let (after, cpu) = (proxy.counters(), cpu_time(std::process::id())?.saturating_sub(cpu));
         let seconds = options.seconds as f64;
         println!("{} locks waited for by one process, dev agent, TTL 60 s", options.waiters);
         println!("  connections open: {} (ever: {})", after.open, after.accepted);

@@ -135,6 +135,28 @@ async fn redirects_are_not_followed_and_strangers_are_told() {
     }
 }
 
+/// A proxy before the agent that has lost its way: not known is not lost.
+#[tokio::test]
+async fn a_page_that_is_missing_is_no_loss() {
+    let store = crate::support::Store::new();
+    let backend = store.through_proxy();
+    let own = request("a");
+    let grant = granted(&backend, &own).await;
+    let lost = answering("HTTP/1.1 404 Not Found\r\nContent-Length: 9\r\nConnection: close\r\n\r\nNot Found");
+    store.proxy.lead_to(lost.strip_prefix("http://").unwrap().parse().unwrap());
+    store.proxy.cut();
+    let lease = lock_core::Lease::new(own.claim(), grant.token(), own.ttl());
+    // The first may fail on a connection that was cut.
+    let mut told = String::new();
+    for _ in 0..3 {
+        told += &backend.renew(&lease).await.unwrap_err().to_string();
+    }
+    assert!(told.contains("404"), "{told}");
+    store.proxy.lead_to(([127, 0, 0, 1], agent().port()).into());
+    store.proxy.cut();
+    assert!(matches!(backend.renew(&lease).await.unwrap(), lock_core::Renewal::Renewed(_)));
+}
+
 #[tokio::test]
 async fn preflight_of_a_silent_agent_ends_in_time() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -8,7 +8,7 @@ use lock_core::LockBackend;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use crate::support::{Store, acquire, agent, destroy, granted, request, until_waiting};
+use crate::support::{Store, acquire, agent, destroy, granted, refused, request, until_waiting};
 
 const SOON: Duration = Duration::from_secs(8);
 
@@ -63,6 +63,23 @@ async fn fault_51_calls_that_are_given_up_open_no_connections() {
     assert!(counters.accepted <= 8, "{counters:?}");
 }
 
+/// Each name has less in common with those before, so that each watch must be given up for a wider one.
+#[tokio::test]
+async fn fault_51_watches_that_are_outgrown_open_no_connections() {
+    let store = Store::new();
+    let (holder, waiter) = (store.direct(), store.through_proxy());
+    let names: Vec<_> = (1..=24).rev().map(|length| format!("{}-", "x".repeat(length))).collect();
+    let mut waiting = JoinSet::new();
+    for name in &names {
+        granted(&holder, &long(name)).await;
+        let (waiter, own) = (waiter.clone(), long(name));
+        waiting.spawn(async move { acquire(&waiter, &own).await });
+        until_waiting(&holder, name, 1).await;
+        let open = store.proxy.counters().open;
+        assert!(open <= 8, "{open} connections at {name}");
+    }
+}
+
 fn long(name: &str) -> lock_core::AcquireRequest {
     let ttl = lock_core::Ttl::new(Duration::from_secs(600)).unwrap();
     lock_core::AcquireRequest::new(lock_core::LockKey::new(name).unwrap(), ttl)
@@ -94,6 +111,22 @@ async fn fault_51_a_hundred_waiters_for_one_lock_are_served_in_order() {
     };
     timeout(Duration::from_secs(60), all).await.expect("all are served");
     assert_eq!(store.keys(), [store.path("a/.lock")], "nothing but the lock is left");
+}
+
+/// The first in the queue isn't quick: it is between two waits when the lock becomes free.
+#[tokio::test]
+async fn a_newcomer_does_not_overtake() {
+    let store = Store::new();
+    let (first, second, newcomer) = (request("a"), request("a"), request("a"));
+    let (holder, waiter, other) = (store.direct(), store.direct(), store.direct());
+    granted(&holder, &first).await;
+    let seen = refused(&waiter, &second).await;
+    assert!(timeout(Duration::from_millis(500), waiter.wait(&second, &seen)).await.is_err());
+    holder.release(&first.claim()).await.unwrap();
+    let kept = refused(&other, &newcomer).await;
+    assert_eq!((kept.waiters(), kept.record().token()), (Some(1), None), "kept for the first who waits");
+    assert_eq!(kept.record().pid(), Some(std::process::id()));
+    granted(&waiter, &second).await;
 }
 
 #[tokio::test]
