@@ -85,7 +85,7 @@ async fn the_highest_generation_stays_when_a_slow_first_publisher_finds_itself_s
 #[tokio::test]
 async fn a_late_publication_that_was_left_behind_is_not_mistaken_for_the_current_generation() {
     let dir = tempfile::tempdir().unwrap();
-    let (busy, slow) = (open(dir.path()), open(dir.path()));
+    let (busy, other) = (open(dir.path()), open(dir.path()));
     let slot = Slot::of(dir.path(), &key("k"));
     for _ in 0..3 {
         let mine = request("k");
@@ -97,8 +97,8 @@ async fn a_late_publication_that_was_left_behind_is_not_mistaken_for_the_current
     std::fs::write(slot.generation(1), "").unwrap();
     let left_behind = crate::os::open_record(&slot.generation(1)).unwrap();
     let seen = crate::look::Current { number: 1, older: Vec::new(), file: left_behind };
-    let (_file, from) = slow.shared.temporary(None).unwrap();
-    let published = slow.shared.publish(&slot, 2, &from, Some(&seen)).unwrap();
+    let (_file, from) = other.shared.temporary(None).unwrap();
+    let published = other.shared.publish(&slot, 2, &from, Some(&seen)).unwrap();
     assert_eq!(published, crate::acquire::Published::Late, "3 is the current one");
 }
 
