@@ -123,11 +123,14 @@ pub fn duration(data: &[u8]) {
             return;
         }
     };
-    assert!(ttl.get() >= read && ttl.get() - read < Duration::from_millis(1), "a TTL is rounded up, to a millisecond");
+    assert!(
+        ttl.get() >= read && ttl.get().abs_diff(read) < Duration::from_millis(1),
+        "a TTL is rounded up, to a millisecond"
+    );
     assert_eq!(Duration::from_millis(ttl.as_millis()), ttl.get());
     for unit in [1, 1_000, 60_000].map(Duration::from_millis) {
         let rounded = ttl.round_up_to(unit).get();
-        assert!(rounded >= ttl.get() && rounded - ttl.get() < unit, "{ttl} to {unit:?}");
+        assert!(rounded >= ttl.get() && rounded.abs_diff(ttl.get()) < unit, "{ttl} to {unit:?}");
         let within = Capabilities::new("fuzz").with_ttl_range(Duration::from_secs(1), Duration::from_secs(3600), unit);
         if let Ok(granted) = within.grantable(ttl) {
             assert!(granted.get() >= ttl.get(), "{granted}");

@@ -176,13 +176,13 @@ impl Model for ReleaseProtocol {
 
     fn actions(&self, state: &State, actions: &mut Vec<Action>) {
         if state.broken.is_none() {
-            steps::possible(self, state, actions);
+            steps::possible(*self, state, actions);
         }
     }
 
     fn next_state(&self, state: &State, action: Action) -> Option<State> {
         let mut next = state.clone();
-        steps::take(self, &mut next, action);
+        steps::take(*self, &mut next, action);
         Some(next)
     }
 

@@ -87,6 +87,7 @@ pub enum At {
 
 /// A process, in at most one call.
 #[derive(Debug, Clone, Copy)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, most of them notes of the proof")]
 pub struct Process {
     /// For readers of a trace; no part of the state.
     pub name: u8,
@@ -161,7 +162,7 @@ pub struct Limits {
 }
 
 impl Limits {
-    pub(super) fn allow(&self, choice: Choice) -> bool {
+    pub(super) fn allow(self, choice: Choice) -> bool {
         match choice {
             Choice::Acquire => self.acquires > 0,
             Choice::Break => self.breaks > 0,
@@ -184,7 +185,7 @@ impl Limits {
             *what -= 1;
         }
     }
-    fn bytes(&self) -> [u8; 6] {
+    fn bytes(self) -> [u8; 6] {
         [self.acquires, self.ticks, self.crashes, self.breaks, self.failures, self.asks]
     }
 }
@@ -373,16 +374,16 @@ impl fmt::Display for State {
         for (index, file) in self.files().iter().enumerate() {
             let said = if file.of_break { " (of a break)" } else { "" };
             let place = if file.at == 0 { "nowhere".to_owned() } else { format!("at {}", file.at) };
-            write!(f, "  f{index} {place} {:?}{said} token {}\n", file.mark, file.token)?;
+            writeln!(f, "  f{index} {place} {:?}{said} token {}", file.mark, file.token)?;
         }
         let mut processes = self.processes;
         processes.sort_by_key(|process| process.name);
         for process in processes {
             let Process { name: who, at, belief, sent, own_number, seen_number, .. } = process;
             let (own, seen) = (name(process.own), name(process.seen));
-            write!(
+            writeln!(
                 f,
-                "  P{who} {at:?} believes {belief} sent {sent} own {own}@{own_number} saw {seen}@{seen_number}\n"
+                "  P{who} {at:?} believes {belief} sent {sent} own {own}@{own_number} saw {seen}@{seen_number}"
             )?;
         }
         Ok(())

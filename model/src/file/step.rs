@@ -291,13 +291,12 @@ impl Stepper<'_> {
         let me = self.read();
         let of_break = self.state.file(me.seen).of_break;
         match (me.breaking, me.expired) {
-            (false, false) => self.finish(),
             (false, true) => {
                 self.me().expired = false;
                 self.go(At::Prepare);
             }
             (true, false) if !of_break => self.go(At::Prepare),
-            (true, _) => self.finish(),
+            (false, false) | (true, _) => self.finish(),
         }
     }
 

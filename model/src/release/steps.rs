@@ -29,7 +29,7 @@ pub enum Action {
     Lose(usize, usize),
 }
 
-pub(super) fn possible(model: &ReleaseProtocol, state: &State, actions: &mut Vec<Action>) {
+pub(super) fn possible(model: ReleaseProtocol, state: &State, actions: &mut Vec<Action>) {
     actions.push(Action::Tick);
     for (index, client) in state.clients.iter().enumerate() {
         let has_room = client.messages.iter().any(Option::is_none);
@@ -79,7 +79,7 @@ pub(super) fn possible(model: &ReleaseProtocol, state: &State, actions: &mut Vec
     }
 }
 
-pub(super) fn take(model: &ReleaseProtocol, state: &mut State, action: Action) {
+pub(super) fn take(model: ReleaseProtocol, state: &mut State, action: Action) {
     match action {
         Action::Tick => tick(state),
         Action::Acquire(index) => {
@@ -148,7 +148,7 @@ fn tick(state: &mut State) {
 }
 
 /// The store's part, by the rules of the trait.
-fn apply(model: &ReleaseProtocol, state: &mut State, index: usize, place: usize) {
+fn apply(model: ReleaseProtocol, state: &mut State, index: usize, place: usize) {
     let Some(message) = state.clients[index].messages[place] else { return };
     let Message { kind, owner, .. } = message;
     let mine = state.lease.filter(|lease| lease.owner == owner);
@@ -197,7 +197,7 @@ fn apply(model: &ReleaseProtocol, state: &mut State, index: usize, place: usize)
 }
 
 /// The supervisor's part.
-fn deliver(model: &ReleaseProtocol, state: &mut State, index: usize, place: usize) {
+fn deliver(model: ReleaseProtocol, state: &mut State, index: usize, place: usize) {
     let client = &mut state.clients[index];
     let Some(message) = client.messages[place].take() else { return };
     let Some(answer) = message.answer else { return };
