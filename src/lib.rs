@@ -10,3 +10,20 @@ pub use lock_core::*;
 pub use lock_file;
 #[cfg(feature = "redis")]
 pub use lock_redis;
+#[cfg(feature = "etcd")]
+pub use lock_etcd;
+#[cfg(feature = "consul")]
+pub use lock_consul;
+
+/// For the fuzz targets of this project; no part of the API.
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing {
+    /// What a URL names, without opening it; `None` where nothing can be told without that.
+    ///
+    /// # Errors
+    /// As [`open`](crate::open), as far as the text is to blame.
+    pub fn read_url(url: &str) -> Result<Option<std::path::PathBuf>, crate::ConnectError> {
+        crate::connect::read(url)
+    }
+}

@@ -40,7 +40,8 @@ pub(crate) enum Published {
     Taken,
     /// A directory was missing, or the file itself.
     Missing,
-    /// The number had been used before and swept; the file was taken back.
+    /// The number had been used before and swept, or others have followed already. The file may stay
+    /// there, below the highest, until the next sweep.
     Late,
 }
 
@@ -111,7 +112,7 @@ impl Shared {
         };
         let number = base.current.as_ref().map_or(0, |current| current.number) + 1;
         let written = self.seam.failure().map_or_else(|| file.write(&bytes), Err);
-        let published = written.and_then(|()| self.publish(slot, number, &from, &file, base.current.as_ref()));
+        let published = written.and_then(|()| self.publish(slot, number, &from, base.current.as_ref()));
         match (published, ticket) {
             (Ok(Published::First), _) => {}
             (Ok(Published::Taken), Some(name)) => {
@@ -165,13 +166,12 @@ impl Shared {
         Ok(Ok(Base { current: Some(current), token, takeover }))
     }
 
-    /// Publishes `file` as generation `number`, by the rules of [`crate::slot`].
+    /// Publishes the file at `from` as generation `number`, by the rules of [`crate::slot`].
     pub(crate) fn publish(
         &self,
         slot: &Slot,
         number: u64,
         from: &Path,
-        file: &OwnFile,
         succeeds: Option<&Current>,
     ) -> io::Result<Published> {
         let place = slot.generation(number);
@@ -186,17 +186,10 @@ impl Shared {
             Err(error) => return Err(error),
         }
         self.seam.pause(Point::AfterPublish);
-        let first = match succeeds {
-            Some(old) => os::is_at(&old.file, &slot.generation(old.number))?,
-            None => slot.generations()?.last() == Some(&number),
-        };
-        if first {
-            return Ok(Published::First);
-        }
-        if os::is_at(file.file(), &place)? {
-            os::remove(&place)?;
-        }
-        Ok(Published::Late)
+        // By rule 3. What isn't the first stays where it is: others may look for it there.
+        let highest = slot.generations()?.last() == Some(&number);
+        let first = highest && succeeds.map_or(Ok(true), |old| os::is_at(&old.file, &slot.generation(old.number)))?;
+        Ok(if first { Published::First } else { Published::Late })
     }
 
     /// A token above `last`, and not below the wall clock.

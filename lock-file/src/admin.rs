@@ -124,7 +124,7 @@ impl Shared {
         let (file, from) = self.temporary(Some(nobody))?;
         let published = file
             .write(&bytes)
-            .and_then(|()| self.publish(slot, current.number + 1, &from, &file, Some(&current)))
+            .and_then(|()| self.publish(slot, current.number + 1, &from, Some(&current)))
             .inspect_err(|_| discard(&from))?;
         if published == Published::First {
             let freed = Header { state: State::Released(self.host.now()), ..header };

@@ -6,6 +6,9 @@ mod backend;
 mod directory;
 mod ear;
 mod error;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod held;
 mod host;
 mod look;

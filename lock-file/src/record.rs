@@ -97,7 +97,8 @@ impl Header {
             "released" => State::Released(time),
             _ => return None,
         };
-        let body_len = words.next()?.parse().ok()?;
+        // Anybody can write a checksum: a length is believed only if one of ours may have it.
+        let body_len = words.next()?.parse().ok().filter(|len| *len <= MAX_BODY)?;
         let body_sum = u32::from_str_radix(words.next()?, 16).ok()?;
         Some(Self { state, body_len, body_sum })
     }
@@ -161,7 +162,7 @@ impl Record {
 
     /// How many bytes a record has whose first bytes are these.
     pub(crate) fn length(bytes: &[u8]) -> Option<usize> {
-        Header::parse(bytes).map(|header| HEADER_LEN + header.body_len.min(MAX_BODY))
+        Header::parse(bytes).map(|header| HEADER_LEN + header.body_len)
     }
 }
 
@@ -204,6 +205,16 @@ mod tests {
             assert_eq!(bytes.split(|byte| *byte == b'\n').count(), 3, "two lines, and their ends");
             assert_eq!(Header::parse(&bytes), Some(header));
             assert_eq!(Record::parse(&bytes), Some(Record { state, body: body() }));
+        }
+    }
+
+    #[test]
+    fn fault_58_a_length_that_no_record_has_is_damage() {
+        for len in [MAX_BODY + 1, usize::MAX] {
+            let text = format!("distlock 1 held 1 {len} 0");
+            let text = format!("{text:<width$}", width = HEADER_LEN - 9);
+            let line = format!("{text}{:08x}\n", crc32fast::hash(text.as_bytes()));
+            assert_eq!((Record::length(line.as_bytes()), Record::parse(line.as_bytes())), (None, None), "{len}");
         }
     }
 

@@ -3,13 +3,19 @@
 //! The highest generation is the current one. Four rules make that safe without any lock around it:
 //!
 //! 1. A generation is published by an atomic step that fails if its number is taken.
-//! 2. Generations are removed in ascending order, and never the highest.
-//! 3. Who publishes N+1 has assessed N before, and looks *afterwards* whether that very file is
-//!    still at N. If it is, then by rule 2 no N+1 was ever removed, so ours is the first one: it
-//!    is the highest. If it isn't, we were late (stopped in between, for example), and our N+1
-//!    may be a number that was used before: we take it back, and look again.
-//! 4. Into an empty directory generation 1 is published, and afterwards the directory is listed:
-//!    1 must be the highest. (On Linux a listing of so few names is one step of the kernel's.)
+//! 2. Generations are removed in ascending order, by who has published a higher one, and never the
+//!    highest. So the highest number never goes down.
+//! 3. Who publishes N+1 has assessed N before, and lists the directory *afterwards*: N+1 must be the
+//!    highest. Then it was N until that step, so what was assessed was the current generation, and
+//!    N+1 had never been used. If a higher one is there, we were late (stopped in between, for
+//!    example), or others have followed us already: we leave our file to the next sweep, since
+//!    it may be what they followed, and look again. What was assessed must still be at N as
+//!    well: should a listing ever miss a name, it takes this too for a grant to be wrong. (On
+//!    Linux a listing of so few names is one step of the kernel's.)
+//! 4. Into an empty directory generation 1 is published, by the same rule.
+//!
+//! A late file may lie about below the highest, and may be opened by somebody who listed before it
+//! came; what that one publishes then is late, too.
 
 use std::fs;
 use std::io;

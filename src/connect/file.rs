@@ -16,7 +16,29 @@ const SCHEME: &str = "file";
 /// What can be written.
 pub(super) const KNOWN: &str = "\"file:\" (a directory of this user's) and \"file:///DIRECTORY\"";
 
+/// What a URL names.
+struct Named {
+    directory: PathBuf,
+    /// The directory below it that has the locks of a prefix.
+    within: Option<String>,
+    network: NetworkFileSystems,
+}
+
 pub(super) fn open(text: &str) -> Result<Arc<dyn Store>, ConnectError> {
+    let Named { directory, within, network } = read(text)?;
+    let open = |directory: &Path| FileBackend::builder(directory).with_network_file_systems(network).open();
+    // Also when only a directory below it is used: it is checked as it is opened.
+    let whole = open(&directory)?;
+    Ok(Arc::new(within.map_or(Ok(whole), |within| open(&directory.join(within)))?))
+}
+
+/// The directory of locks that a URL names, which is neither created nor looked at.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn directory(text: &str) -> Result<PathBuf, ConnectError> {
+    read(text).map(|named| named.within.iter().fold(named.directory, |directory, within| directory.join(within)))
+}
+
+fn read(text: &str) -> Result<Named, ConnectError> {
     let url = Url::parse(text).map_err(|error| invalid(error.to_string()))?;
     let path = text[SCHEME.len() + 1..].split(['?', '#']).next().unwrap_or_default();
     let directory = match path {
@@ -44,10 +66,7 @@ pub(super) fn open(text: &str) -> Result<Arc<dyn Store>, ConnectError> {
             }
         }
     }
-    let open = |directory: &Path| FileBackend::builder(directory).with_network_file_systems(network).open();
-    // Also when only a directory below it is used: it is checked as it is opened.
-    let whole = open(&directory)?;
-    Ok(Arc::new(within.map_or(Ok(whole), |within| open(&directory.join(within)))?))
+    Ok(Named { directory, within, network })
 }
 
 /// `DISTLOCK_DIR`, else the user's own directory.

@@ -24,6 +24,16 @@ const URL_VARIABLE: &str = "DISTLOCK_URL";
 /// The embedded default: a directory on this host.
 const DEFAULT_URL: &str = "file:";
 
+/// What a URL names, without opening it: for the fuzz targets. Each backend's reader is called by its schemes.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn read(url: &str) -> Result<Option<std::path::PathBuf>, ConnectError> {
+    match scheme(url)?.as_str() {
+        #[cfg(feature = "file")]
+        "file" => file::directory(url).map(Some),
+        _ => Ok(None),
+    }
+}
+
 /// What can be written, told with every URL that can't be used.
 pub(crate) fn known() -> String {
     let stores: &[&str] = &[
@@ -81,9 +91,7 @@ pub async fn connect_from_env() -> Result<Supervisor, ConnectError> {
 /// # Cancel safety
 /// As [`connect`].
 pub async fn open(url: &str) -> Result<Arc<dyn Store>, ConnectError> {
-    // A text that only looks like a URL may be a password and a host: it is not repeated.
-    let scheme = url.split_once(':').map(|(scheme, _)| scheme).filter(|scheme| is_scheme(scheme));
-    let scheme = scheme.ok_or_else(|| invalid("it has no scheme"))?.to_ascii_lowercase();
+    let scheme = scheme(url)?;
     match scheme.as_str() {
         #[cfg(feature = "file")]
         "file" => file::open(url),
@@ -110,6 +118,13 @@ pub async fn open_from_env() -> Result<Arc<dyn Store>, ConnectError> {
         Ok(_) | Err(VarError::NotPresent) => open(DEFAULT_URL).await,
         Err(VarError::NotUnicode(_)) => Err(ConnectError::Environment { name: URL_VARIABLE }),
     }
+}
+
+/// The scheme, in lower case. A text that only looks like a URL may be a password and a host: it is not
+/// repeated.
+fn scheme(url: &str) -> Result<String, ConnectError> {
+    let scheme = url.split_once(':').map(|(scheme, _)| scheme).filter(|scheme| is_scheme(scheme));
+    Ok(scheme.ok_or_else(|| invalid("it has no scheme"))?.to_ascii_lowercase())
 }
 
 /// RFC 3986, section 3.1.

@@ -22,7 +22,7 @@ async fn still_holds(backend: &FileBackend, request: &AcquireRequest) -> bool {
 }
 
 #[tokio::test]
-async fn a_late_publisher_of_a_swept_number_takes_it_back() {
+async fn a_late_publisher_of_a_swept_number_leaves_it_to_be_swept() {
     let dir = tempfile::tempdir().unwrap();
     let (late, holder) = (open(dir.path()), open(dir.path()));
     hand_over(dir.path(), "k", 3).await;
@@ -34,11 +34,14 @@ async fn a_late_publisher_of_a_swept_number_takes_it_back() {
     });
     assert_eq!(held(&late, &mine).await.owner(), Some(theirs.owner()));
     assert!(still_holds(&late, &theirs).await);
-    assert_eq!(generations(&late, "k").len(), 1, "its file was taken back");
+    let highest = *generations(&late, "k").last().unwrap();
+    release(&holder, &theirs).await;
+    granted(&late, &request("k")).await;
+    assert_eq!(generations(&late, "k"), [highest + 1], "what it left is swept");
 }
 
 #[tokio::test]
-async fn a_late_publisher_of_the_first_number_takes_it_back() {
+async fn a_late_publisher_of_the_first_number_leaves_it_to_be_swept() {
     let dir = tempfile::tempdir().unwrap();
     let (late, holder) = (open(dir.path()), open(dir.path()));
     std::fs::create_dir(dir.path().join("k")).unwrap();
@@ -49,7 +52,54 @@ async fn a_late_publisher_of_the_first_number_takes_it_back() {
         run(granted(&holder2, &theirs2));
     });
     assert_eq!(held(&late, &mine).await.owner(), Some(theirs.owner()));
-    assert_eq!(generations(&late, "k"), [3]);
+    assert_eq!(generations(&late, "k"), [1, 3]);
+    release(&holder, &theirs).await;
+    granted(&late, &request("k")).await;
+    assert_eq!(generations(&late, "k"), [4], "what it left is swept");
+}
+
+#[tokio::test]
+async fn the_highest_generation_stays_when_a_slow_first_publisher_finds_itself_succeeded() {
+    let dir = tempfile::tempdir().unwrap();
+    let (first, next) = (open(dir.path()), open(dir.path()));
+    std::fs::create_dir(dir.path().join("k")).unwrap();
+    let (published, is_published) = std::sync::mpsc::channel();
+    let (go, may_go) = std::sync::mpsc::channel();
+    first.shared.seam.once_at(Point::AfterPublish, move || {
+        published.send(()).unwrap();
+        may_go.recv().unwrap();
+    });
+    // It stops between its publication and its look until its lease is over.
+    let slow = std::thread::spawn(move || run(held(&first, &request("k"))));
+    is_published.recv().unwrap();
+    next.shared.host.hand.move_lease_clock(TTL);
+    next.shared.seam.once_at(Point::AfterPublish, move || {
+        go.send(()).unwrap();
+        slow.join().unwrap();
+    });
+    let theirs = request("k");
+    assert_eq!(granted(&next, &theirs).await.takeover(), Takeover::Expired);
+    assert_eq!(generations(&next, "k"), [2], "numbers go on");
+}
+
+#[tokio::test]
+async fn a_late_publication_that_was_left_behind_is_not_mistaken_for_the_current_generation() {
+    let dir = tempfile::tempdir().unwrap();
+    let (busy, other) = (open(dir.path()), open(dir.path()));
+    let slot = Slot::of(dir.path(), &key("k"));
+    for _ in 0..3 {
+        let mine = request("k");
+        granted(&busy, &mine).await;
+        release(&busy, &mine).await;
+    }
+    // Somebody saw 1 as the highest, and opens it only now; by then it is one that was published too
+    // late, by a process that died before its look.
+    std::fs::write(slot.generation(1), "").unwrap();
+    let left_behind = crate::os::open_record(&slot.generation(1)).unwrap();
+    let seen = crate::look::Current { number: 1, older: Vec::new(), file: left_behind };
+    let (_file, from) = other.shared.temporary(None).unwrap();
+    let published = other.shared.publish(&slot, 2, &from, Some(&seen)).unwrap();
+    assert_eq!(published, crate::acquire::Published::Late, "3 is the current one");
 }
 
 #[tokio::test]
@@ -69,7 +119,7 @@ async fn a_late_publisher_does_not_mistake_a_record_taken_forward_for_the_one_it
         run(granted(&busy2, &theirs2));
     });
     assert_eq!(held(&late, &mine).await.owner(), Some(theirs.owner()));
-    assert_eq!(generations(&late, "k"), [5], "the same file all the time, and no other");
+    assert_eq!(generations(&late, "k"), [2, 5], "the same file all the time, and what was late");
 }
 
 #[tokio::test]
