@@ -4,6 +4,7 @@ mod cargo;
 #[cfg(unix)]
 mod chaos;
 mod mutants;
+mod simulate;
 mod test;
 
 use std::process::ExitCode;
@@ -19,6 +20,8 @@ enum Command {
     /// Stop, kill and rob real client processes at random, and prove that no invariant is broken.
     #[cfg(unix)]
     Chaos(chaos::Options),
+    /// Try lock-core in its deterministic simulation, seed after seed.
+    Simulate(simulate::Options),
     /// Take each guard out of the code, and see that some test notices.
     Mutants(mutants::Options),
     /// One client of a chaos run.
@@ -32,6 +35,7 @@ fn main() -> ExitCode {
         Command::Test(options) => test::run(&options),
         #[cfg(unix)]
         Command::Chaos(options) => chaos::run(&options).map(|()| ExitCode::SUCCESS),
+        Command::Simulate(options) => simulate::run(&options),
         Command::Mutants(options) => mutants::run(&options).map(|()| ExitCode::SUCCESS),
         #[cfg(unix)]
         Command::ChaosClient(options) => chaos::run_client(&options).map(|()| ExitCode::SUCCESS),

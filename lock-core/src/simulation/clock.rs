@@ -28,16 +28,17 @@ struct State {
     rate_ppm: i32,
     /// True time spent suspended: the boot clock goes on, the monotonic clock doesn't.
     suspended: Nanos,
-    /// True time for which the process is stopped at this instruction, and which its timers haven't seen yet.
-    stalled: Nanos,
+    /// From when until when, in true time, the process is stopped at this instruction, unless that was taken note of.
+    stalled: Option<(Nanos, Nanos)>,
     /// How often the boot clock was read.
     reads: u64,
     /// At which reads the process is stopped right after, and for how long.
     stalls: BTreeMap<u64, Nanos>,
     /// None of these lasts beyond this true time.
     stalls_end: Nanos,
-    /// What was read last: a clock never goes back, not by a rounding either.
+    /// What was read last, and the true time that was told last: none goes back, not by a rounding either.
     last: Nanos,
+    last_true: Nanos,
     /// Wakes who steps the process, when it is stopped.
     stepper: Option<Waker>,
 }
@@ -48,11 +49,12 @@ impl HostClock {
             origin: None,
             rate_ppm,
             suspended: 0,
-            stalled: 0,
+            stalled: None,
             reads: 0,
             stalls,
             stalls_end,
             last: 0,
+            last_true: 0,
             stepper: None,
         })))
     }
@@ -64,8 +66,9 @@ impl HostClock {
 
     /// True time now, as far as this host has come.
     pub(super) fn true_now(&self) -> Nanos {
-        let state = self.state();
-        state.to_true(state.monotonic()) + state.suspended + state.stalled
+        let mut state = self.state();
+        state.last_true = state.last_true.max(state.to_true(state.monotonic()) + state.suspended);
+        state.last_true
     }
 
     /// How far the monotonic clock has to go on until it is true time `at`.
@@ -85,23 +88,15 @@ impl HostClock {
         self.state().suspended += suspended;
     }
 
-    /// For how long the process was stopped at its last look at the clock.
-    pub(super) fn stalled(&self) -> Nanos {
-        self.state().stalled
-    }
-
-    /// Whether the process was stopped at its last look at the clock; if not, `stepper` is woken when it is.
-    pub(super) fn has_stalled(&self, stepper: &Waker) -> bool {
+    /// From when until when the process is stopped since its last look at the clock. If it isn't, `stepper` is
+    /// woken when it is.
+    pub(super) fn take_stall(&self, stepper: &Waker) -> Option<(Nanos, Nanos)> {
         let mut state = self.state();
-        if state.stalled == 0 {
+        let stall = state.stalled.take();
+        if stall.is_none() {
             state.stepper = Some(stepper.clone());
         }
-        state.stalled > 0
-    }
-
-    /// The process goes on. Its timers learn of it by the monotonic clock.
-    pub(super) fn end_stall(&self) {
-        self.state().stalled = 0;
+        stall
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -135,21 +130,34 @@ impl State {
 impl Clock for HostClock {
     fn now(&self) -> Timestamp {
         let mut state = self.state();
-        let boot = state.monotonic() + state.to_local(state.suspended + state.stalled);
+        let boot = state.monotonic() + state.to_local(state.suspended);
         state.last = state.last.max(boot);
         let now = state.last;
         state.reads += 1;
         let read = state.reads;
         if let Some(stall) = state.stalls.remove(&read) {
-            let now = state.to_true(state.monotonic()) + state.suspended + state.stalled;
-            state.stalled += stall.min(state.stalls_end.saturating_sub(now));
-            if let Some(stepper) = state.stepper.take() {
-                stepper.wake();
+            let from = state.to_true(state.monotonic()) + state.suspended;
+            let stall = stall.min(state.stalls_end.saturating_sub(from));
+            if stall > 0 && tokio::runtime::Handle::try_current().is_ok() {
+                stand_still(Duration::from_nanos(state.to_local(stall)));
+                let from = state.stalled.map_or(from, |(from, _)| from);
+                let until = state.to_true(state.monotonic()) + state.suspended;
+                state.stalled = Some((from, until));
+                if let Some(stepper) = state.stepper.take() {
+                    stepper.wake();
+                }
             }
         }
         // Not at zero: a boot clock has counted since before the process began.
         Timestamp::new(Duration::from_secs(1) + Duration::from_nanos(now))
     }
+}
+
+/// The paused clock of this thread's runtime goes on, and nobody on it gets to run. What is awaited after that is
+/// only a chance for others.
+fn stand_still(duration: Duration) {
+    let advance = std::pin::pin!(tokio::time::advance(duration));
+    let _ = advance.poll(&mut std::task::Context::from_waker(Waker::noop()));
 }
 
 pub(super) fn nanos(duration: Duration) -> Nanos {

@@ -104,6 +104,14 @@ impl History {
         written.events.push(Event { at, client: None, what });
     }
 
+    /// Does something whose events aren't told: a dead process's, which come in no order.
+    pub(super) fn unheard<T>(&self, deed: impl FnOnce() -> T) -> T {
+        let told = self.written().events.len();
+        let done = deed();
+        self.written().events.truncate(told);
+        done
+    }
+
     pub(super) fn set_now(&self, now: Nanos) {
         self.written().now = now;
     }

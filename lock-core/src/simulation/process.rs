@@ -14,8 +14,8 @@ use super::client::Client;
 use super::clock::{HostClock, Nanos};
 use super::message::{Delivery, Outbox, Sent};
 
-/// What a client's program ends with.
-pub(super) type Ending = Result<(), Box<dyn std::error::Error + Send + Sync>>;
+/// What a client's program, or the question whether all is well, ends with. `?` turns any error into one.
+pub type Ending = Result<(), Box<dyn std::error::Error + Send + Sync>>;
 
 /// Makes a client's program.
 pub(super) type Body = Box<dyn FnOnce(Client) -> std::pin::Pin<Box<dyn Future<Output = Ending> + Send>> + Send>;
@@ -89,21 +89,22 @@ impl Process {
             if asleep.is_some_and(|sleep| sleep.replies_first) {
                 deliver(inbox, now);
             }
-            clock.end_stall();
             let behind = clock.until(now);
             if !behind.is_zero() {
                 advance(behind).await;
             }
+            let mut now = now;
             loop {
-                deliver(inbox, clock.true_now());
+                deliver(inbox, now.max(clock.true_now()));
                 let next = inbox.keys().next().map_or(end, |(at, _)| end.min(*at));
-                if wait_until(clock, next).await == Waited::Stalled {
-                    let until = clock.true_now();
-                    return Some((until - clock.stalled(), until));
+                if let Some(stall) = wait_until(clock, next).await {
+                    return Some(stall);
                 }
                 if next == end {
                     return None;
                 }
+                // The host's clock, rounded, may have come a nanosecond less far.
+                now = next;
             }
         });
         if let Some((_, until)) = stalled {
@@ -133,20 +134,15 @@ fn deliver(inbox: &mut BTreeMap<(Nanos, u64), Delivery>, now: Nanos) {
     }
 }
 
-#[derive(Debug, PartialEq, Eq)]
-enum Waited {
-    Arrived,
-    Stalled,
-}
-
-/// Lets the process's tasks run until true time `at`, or until the process is stopped in the midst of one.
-async fn wait_until(clock: &HostClock, at: Nanos) -> Waited {
+/// Lets the process's tasks run until true time `at`, or until the process is stopped in the midst of one: then
+/// answers from when until when.
+async fn wait_until(clock: &HostClock, at: Nanos) -> Option<(Nanos, Nanos)> {
     let mut sleep = pin!(sleep_until(Instant::now() + clock.until(at)));
     poll_fn(|context| {
-        if clock.has_stalled(context.waker()) {
-            return Poll::Ready(Waited::Stalled);
+        if let Some(stall) = clock.take_stall(context.waker()) {
+            return Poll::Ready(Some(stall));
         }
-        sleep.as_mut().poll(context).map(|()| Waited::Arrived)
+        sleep.as_mut().poll(context).map(|()| None)
     })
     .await
 }

@@ -362,7 +362,9 @@ impl World {
             Act::Kill(client) => {
                 if self.processes[client].is_alive() {
                     self.history.add(now, Some(client), What::Killed);
-                    self.processes[client].kill();
+                    let process = &mut self.processes[client];
+                    // What is dropped with it writes nothing any more.
+                    self.history.unheard(|| drop(process.kill()));
                 }
             }
             Act::StoreDown => {
@@ -459,7 +461,8 @@ impl World {
 
     /// Ends all processes; answers how each program ended, if it did.
     pub(super) fn end(&mut self) -> Vec<Option<Ending>> {
-        self.processes.iter_mut().map(Process::kill).collect()
+        let processes = &mut self.processes;
+        self.history.unheard(|| processes.iter_mut().map(Process::kill).collect())
     }
 }
 

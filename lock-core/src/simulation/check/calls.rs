@@ -10,7 +10,7 @@ use crate::{Operation, OwnerId};
 pub(super) fn check(story: &Story, events: &[Event]) -> Vec<String> {
     let mut found = Vec::new();
     let mut releases: HashMap<OwnerId, u64> = HashMap::new();
-    for Event { at, client, what } in events {
+    for Event { at, what, .. } in events {
         match what {
             What::Sent { operation: Operation::Release, owner, .. } => drop(releases.entry(*owner).or_insert(*at)),
             What::Sent { operation: Operation::Renew, owner, nth, .. } => {
@@ -28,7 +28,7 @@ pub(super) fn check(story: &Story, events: &[Event]) -> Vec<String> {
             _ => {}
         }
     }
-    for (op, acquisition, holding) in story.holdings() {
+    for (op, _, holding) in story.holdings() {
         if let Some(released) = releases.get(&holding.owner) {
             let let_go = [holding.let_go, holding.lost.map(|(at, ..)| at)].into_iter().flatten().min();
             let may = let_go.into_iter().chain(holding.shut_down).min();

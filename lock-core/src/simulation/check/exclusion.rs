@@ -13,6 +13,10 @@ pub(super) fn check(story: &Story) -> Vec<String> {
             found.push(format!("(b) #{op} was never granted by the store"));
             continue;
         };
+        // Its process may have stood still until the grant was over: then it never believed.
+        if holding.promised() <= holding.returned {
+            continue;
+        }
         let end = holding.end();
         // Others may come at once, then. But no renewal succeeds any more.
         if let Some(gone) = story.gone(holding.owner, grants[own].0).filter(|gone| end > gone + story.ttl) {

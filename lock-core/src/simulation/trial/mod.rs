@@ -2,7 +2,6 @@
 //! can go wrong, and a check of what happened.
 
 mod resource;
-mod shrink;
 mod worker;
 mod workload;
 
@@ -15,7 +14,7 @@ use super::clock::Nanos;
 use super::fault::{Fault, FaultKind};
 use super::history::{Event, fingerprint};
 use super::run::Simulation;
-use super::check;
+use super::{check, shrink};
 use resource::Resources;
 use worker::Worker;
 use workload::Step;
@@ -157,3 +156,22 @@ impl fmt::Display for Failure {
 }
 
 impl std::error::Error for Failure {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Tells the first thing that differs, which a fingerprint can't.
+    #[test]
+    fn a_seed_makes_the_same_history_line_by_line() {
+        for seed in 0..100 {
+            let (clients, items) = schedule(seed);
+            let histories = [run(seed, clients, &items).0, run(seed, clients, &items).0];
+            for (index, (one, other)) in histories[0].iter().zip(&histories[1]).enumerate() {
+                let before = &histories[0][index.saturating_sub(5)..index];
+                let before: Vec<String> = before.iter().map(ToString::to_string).collect();
+                assert_eq!(one.to_string(), other.to_string(), "seed {seed}, after\n{}", before.join("\n"));
+            }
+        }
+    }
+}

@@ -230,13 +230,16 @@ impl Worker {
 
     async fn until(&self, at: Nanos) {
         while self.now() < at {
-            sleep(Duration::from_nanos(at - self.now())).await;
+            // In short parts: timers stand still while a host is suspended.
+            sleep(Duration::from_nanos(at.saturating_sub(self.now())).min(self.phases.ttl / 10)).await;
         }
     }
 
     /// Does something, and drops it at this time.
     async fn within(&self, at: Nanos, body: impl Future<Output = ()>) {
         tokio::select! {
+            // Without an order, tokio draws one from a source of its own.
+            biased;
             () = body => {}
             () = self.until(at) => {}
         }
