@@ -60,7 +60,7 @@ impl LockBackend for SimulatedBackend {
         let ttl = self.capabilities().grantable(request.ttl()).map_err(|error| error.with_key(request.key()))?;
         debug_assert_eq!(ttl, request.ttl());
         match self.ask(Request::Acquire(request.clone())).await {
-            Answer::Attempt(attempt) => Ok(attempt),
+            Answer::Attempt(attempt) => Ok(*attempt),
             other => other.error(Operation::Acquire),
         }
     }

@@ -221,7 +221,9 @@ impl fmt::Display for Fate {
             Self::Lost => f.write_str("is lost"),
             Self::ConnectionBreaks => f.write_str("meets a broken connection"),
             Self::Late(by) => write!(f, "is {by:?} late"),
-            Self::BreaksAndArrivesLate(by) => write!(f, "meets a broken connection and arrives {by:?} late all the same"),
+            Self::BreaksAndArrivesLate(by) => {
+                write!(f, "meets a broken connection and arrives {by:?} late all the same")
+            }
             Self::Twice(by) => write!(f, "arrives, and again {by:?} later"),
         }
     }

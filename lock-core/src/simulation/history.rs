@@ -159,7 +159,9 @@ impl fmt::Display for What {
             }
             Self::Disturbed { what, until } => write!(f, "{what:?} until {}", till(until)),
             Self::Killed => f.write_str("killed"),
-            Self::Granted { key, owner, token } => write!(f, "grants \"{key}\" to {} with token {token}", short(*owner)),
+            Self::Granted { key, owner, token } => {
+                write!(f, "grants \"{key}\" to {} with token {token}", short(*owner))
+            }
             Self::Freed { key, owner } => write!(f, "frees \"{key}\" of {}", short(*owner)),
             Self::Robbed { owners } => write!(f, "loses the leases of [{}]", all(owners)),
             Self::ClockJumped { owners, backwards: false } => {

@@ -50,7 +50,7 @@ impl Request {
 /// What the store answers.
 #[derive(Debug)]
 pub(super) enum Answer {
-    Attempt(Attempt),
+    Attempt(Box<Attempt>),
     /// Another try is worth while.
     Try,
     Renewal(Renewal),
@@ -83,7 +83,9 @@ impl ReplyTo {
     fn answer(&self, answer: Answer) {
         let sender = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
         // Who asked may have gone away.
-        let _ = sender.map(|sender| sender.send(answer));
+        if let Some(sender) = sender {
+            drop(sender.send(answer));
+        }
     }
 }
 

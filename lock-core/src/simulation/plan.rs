@@ -36,7 +36,7 @@ pub(super) fn faults(scope: &Scope<'_>) -> Vec<Fault> {
     let share = draw.rng.u32(20..=100);
     let chosen: Vec<FaultKind> = scope.kinds.iter().copied().filter(|_| draw.rng.u32(1..=100) <= share).collect();
     let mut faults: Vec<Fault> = chosen.into_iter().flat_map(|kind| draw.of_kind(kind)).collect();
-    faults.sort_by_key(|fault| fault.begins());
+    faults.sort_by_key(Fault::begins);
     faults
 }
 
@@ -58,7 +58,11 @@ impl Draw<'_> {
         match kind {
             FaultKind::Messages => {
                 let (nth, fate) = (self.rng.u64(0..40), self.fate());
-                let fault = if self.rng.bool() { Fault::Request { client, nth, fate } } else { Fault::Reply { client, nth, fate } };
+                let fault = if self.rng.bool() {
+                    Fault::Request { client, nth, fate }
+                } else {
+                    Fault::Reply { client, nth, fate }
+                };
                 match fault {
                     // A reply that arrives twice or after its error is a reply that is there once.
                     Fault::Reply { fate: Fate::Twice(by) | Fate::BreaksAndArrivesLate(by), .. } => {
@@ -68,9 +72,7 @@ impl Draw<'_> {
                 }
             }
             FaultKind::Partitions => Fault::CutOff { client, at, lasts, kept: self.rng.bool() },
-            FaultKind::Pauses if self.rng.bool() => {
-                Fault::Stall { client, look: self.rng.u64(1..400), lasts }
-            }
+            FaultKind::Pauses if self.rng.bool() => Fault::Stall { client, look: self.rng.u64(1..400), lasts },
             FaultKind::Pauses => Fault::Pause { client, at, lasts, replies_first: self.rng.bool() },
             FaultKind::Suspends => Fault::Suspend { client, at, lasts },
             FaultKind::Kills => Fault::Kill { client, at },

@@ -51,10 +51,11 @@ impl Process {
     pub(super) fn start(clock: HostClock, outbox: Outbox, client: Client, body: Body) -> Self {
         let mut builder = tokio::runtime::Builder::new_current_thread();
         let runtime = builder.enable_time().start_paused(true).build().expect("a runtime that opens nothing");
-        let main = runtime.block_on(async {
+        let main = {
+            let _inside = runtime.enter();
             clock.start();
             tokio::spawn(body(client))
-        });
+        };
         Self { clock, outbox, inbox: BTreeMap::new(), running: Some((runtime, main)), asleep: None }
     }
 

@@ -10,8 +10,8 @@ use super::client::Client;
 use super::clock::{HostClock, Nanos, nanos};
 use super::fault::{Fault, FaultKind};
 use super::history::{Event, History, fingerprint};
-use super::process::{Body, Ending, Process, outbox};
 use super::plan;
+use super::process::{Body, Ending, Process, outbox};
 use super::shrink::shrink;
 use super::world::{Settings, World, host_clock};
 
@@ -143,7 +143,8 @@ impl Simulation {
             let clock = host_clock(number, &faults, self.faults_within);
             start(number, clock, history.clone(), body)
         });
-        let settings = Settings { seed: self.seed, ttl: self.ttl, faults: &faults, heal: self.faults_within, inventory };
+        let settings =
+            Settings { seed: self.seed, ttl: self.ttl, faults: &faults, heal: self.faults_within, inventory };
         let mut world = World::new(&settings, processes.collect(), history.clone());
         let limit = nanos(self.limit);
         while !world.all_finished() && world.now() < limit {

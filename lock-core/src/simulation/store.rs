@@ -34,7 +34,7 @@ impl Store {
     /// Does what a request asks. `None`: it waits, and is answered later.
     pub(super) fn handle(&mut self, envelope: &Envelope, now: Nanos) -> Option<Answer> {
         match &envelope.request {
-            Request::Acquire(request) => Some(Answer::Attempt(self.acquire(request, envelope.client, now))),
+            Request::Acquire(request) => Some(Answer::Attempt(Box::new(self.acquire(request, envelope.client, now)))),
             Request::Wait(request) => {
                 let is_held = self.live(request.key().as_str(), now).is_some_and(|held| held.owner != request.owner());
                 if !is_held {

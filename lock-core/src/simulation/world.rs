@@ -189,7 +189,7 @@ impl World {
         self.now = end;
         while let Some(act) = self.acts.first_entry().filter(|act| act.key().0 <= end) {
             let act = act.remove();
-            self.perform(act);
+            self.perform(&act);
         }
     }
 
@@ -237,8 +237,10 @@ impl World {
         let answer = self.store.handle(envelope, self.store_clock.reading(at));
         let (key, owner) = (envelope.request.key().to_owned(), envelope.request.owner());
         match &answer {
-            Some(Answer::Attempt(Attempt::Granted(grant))) => {
-                self.history.add(at, None, What::Granted { key, owner, token: grant.token().get() });
+            Some(Answer::Attempt(attempt)) => {
+                if let Attempt::Granted(grant) = &**attempt {
+                    self.history.add(at, None, What::Granted { key, owner, token: grant.token().get() });
+                }
             }
             Some(Answer::Release(crate::Release::Released)) => self.history.add(at, None, What::Freed { key, owner }),
             _ => {}
@@ -347,9 +349,9 @@ impl World {
         self.history.add(at, Some(client), What::Disturbed { what: Disturbance::Message, until });
     }
 
-    fn perform(&mut self, act: Act) {
+    fn perform(&mut self, act: &Act) {
         let (now, reading) = (self.now, self.store_clock.reading(self.now));
-        match act {
+        match *act {
             Act::Sleep { client, sleep } => {
                 let process = &mut self.processes[client];
                 // One sleep at a time: what overlaps is left out.
@@ -433,7 +435,7 @@ impl World {
     fn latency(&self, client: usize, salt: u64) -> Nanos {
         let draw = mixed(&[self.seed, client as u64, salt, 4]);
         let unit = self.ttl / 1_000;
-        let longest = if draw % 16 == 0 { 20 } else { 3 };
+        let longest = if draw.is_multiple_of(16) { 20 } else { 3 };
         unit / 2 + (draw >> 8) % (unit * longest)
     }
 

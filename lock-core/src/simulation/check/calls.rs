@@ -8,22 +8,22 @@ use crate::simulation::history::{Event, What};
 use crate::{Operation, OwnerId};
 
 pub(super) fn check(story: &Story, events: &[Event]) -> Vec<String> {
-    let mut found = Vec::new();
+    let mut broken = Vec::new();
     let mut releases: HashMap<OwnerId, u64> = HashMap::new();
     for Event { at, what, .. } in events {
         match what {
             What::Sent { operation: Operation::Release, owner, .. } => drop(releases.entry(*owner).or_insert(*at)),
             What::Sent { operation: Operation::Renew, owner, nth, .. } => {
-                if let Some(released) = releases.get(owner) {
-                    let (released, at) = (s(*released), s(*at));
-                    found.push(format!("(e) request {nth} renews at {at} what its client released at {released}"));
+                if let Some(before) = releases.get(owner) {
+                    let (before, at) = (s(*before), s(*at));
+                    broken.push(format!("(e) request {nth} renews at {at} what its client released at {before}"));
                 }
             }
             What::ShutDown { clean: false, .. } if *at > story.healed + story.ttl => {
-                found.push(format!("(e) a shutdown was unclean at {}, when nothing failed any more", s(*at)));
+                broken.push(format!("(e) a shutdown was unclean at {}, when nothing failed any more", s(*at)));
             }
             What::Remain { key, owner } => {
-                found.push(format!("(e) in the end {key} is still taken by {owner}, who has let go of everything"));
+                broken.push(format!("(e) in the end {key} is still taken by {owner}, who has let go of everything"));
             }
             _ => {}
         }
@@ -33,15 +33,15 @@ pub(super) fn check(story: &Story, events: &[Event]) -> Vec<String> {
             let let_go = [holding.let_go, holding.lost.map(|(at, ..)| at)].into_iter().flatten().min();
             let may = let_go.into_iter().chain(holding.shut_down).min();
             if may.is_none_or(|may| may > *released) && holding.killed.is_none_or(|killed| killed > *released) {
-                found.push(format!("(e) #{op} was released at {} although its holder had it", s(*released)));
+                broken.push(format!("(e) #{op} was released at {} although its holder had it", s(*released)));
             }
         }
         if let Some(shut) = holding.shut_down {
             if shut < holding.returned {
-                found.push(format!("(e) #{op} was granted after its supervisor was shut down at {}", s(shut)));
+                broken.push(format!("(e) #{op} was granted after its supervisor was shut down at {}", s(shut)));
             }
             if holding.looks.last().is_some_and(|(at, _)| *at > shut) {
-                found.push(format!("(e) #{op} is held although its supervisor was shut down at {}", s(shut)));
+                broken.push(format!("(e) #{op} is held although its supervisor was shut down at {}", s(shut)));
             }
         }
     }
@@ -51,8 +51,8 @@ pub(super) fn check(story: &Story, events: &[Event]) -> Vec<String> {
         let longest = super::super::clock::nanos(limit.mul_f64(1.011)) + 5_000_000;
         let took = over - acquisition.invoked;
         if took > longest && !story.stood_still(acquisition.client, acquisition.invoked, over) {
-            found.push(format!("(f) #{op} was to wait for {limit:?} at most, and waited for {}", s(took)));
+            broken.push(format!("(f) #{op} was to wait for {limit:?} at most, and waited for {}", s(took)));
         }
     }
-    found
+    broken
 }

@@ -21,7 +21,9 @@ pub(super) fn check(story: &Story) -> Vec<String> {
         // Others may come at once, then. But no renewal succeeds any more.
         if let Some(gone) = story.gone(holding.owner, grants[own].0).filter(|gone| end > gone + story.ttl) {
             let (gone, end) = (s(gone), s(end));
-            found.push(format!("(b) #{op} lost its lease at {gone} and believes in it until {end}, more than a TTL later"));
+            found.push(format!(
+                "(b) #{op} lost its lease at {gone} and believes in it until {end}, more than a TTL later"
+            ));
         }
         if let Some((at, other, _)) = grants[own + 1..].iter().find(|(_, other, _)| *other != holding.owner)
             && *at < end

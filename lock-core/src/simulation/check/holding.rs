@@ -93,10 +93,14 @@ impl Story {
                     }
                 }
                 What::Robbed { owners } => {
-                    owners.iter().for_each(|owner| story.robbed.entry(*owner).or_default().push((at, true)));
+                    for owner in owners {
+                        story.robbed.entry(*owner).or_default().push((at, true));
+                    }
                 }
                 What::ClockJumped { owners, backwards } => {
-                    owners.iter().for_each(|owner| story.robbed.entry(*owner).or_default().push((at, false)));
+                    for owner in owners {
+                        story.robbed.entry(*owner).or_default().push((at, false));
+                    }
                     if *backwards {
                         story.clock_went_back.get_or_insert(at);
                     }

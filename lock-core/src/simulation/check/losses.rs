@@ -25,7 +25,9 @@ fn of_one(story: &Story, op: Op, acquisition: &Acquisition, holding: &Holding) -
     let promised = holding.promised();
     if let Some((at, reason, told)) = holding.lost {
         let without_cause = match reason {
-            "taken-away" => story.gone(holding.owner, 0).is_none_or(|gone| gone > at) && !story.excuses(holding.owner, at),
+            "taken-away" => {
+                story.gone(holding.owner, 0).is_none_or(|gone| gone > at) && !story.excuses(holding.owner, at)
+            }
             // Its renewals had most of a TTL to succeed in.
             "expired" => {
                 let calm = at.saturating_sub(story.ttl * 8 / 10);

@@ -51,14 +51,14 @@ impl Worker {
             if self.client.clock.true_now() >= self.phases.healed {
                 break;
             }
-            self.within(self.phases.closing, self.step(&step)).await;
+            self.within(self.phases.closing, Box::pin(self.step(&step))).await;
         }
         // Everybody wants the lock, and nothing fails: somebody must get it.
         self.until(self.phases.healed).await;
-        self.within(self.phases.closes, self.lock(&last_will())).await;
+        self.within(self.phases.closes, Box::pin(self.lock(&last_will()))).await;
         self.until(self.phases.closing).await;
         for step in closing {
-            self.within(self.phases.closes, self.step(&step)).await;
+            self.within(self.phases.closes, Box::pin(self.step(&step))).await;
         }
         self.until(self.phases.closes).await;
     }
@@ -136,17 +136,17 @@ impl Worker {
             if let Some(delay) = writes.take() {
                 self.write(held.guard(), locking.key, delay).await;
             }
-            let left = until.saturating_duration_since(tokio::time::Instant::now());
-            let look = left.min(self.phases.ttl / 40);
+            let remains = until.saturating_duration_since(tokio::time::Instant::now());
+            let a_while = remains.min(self.phases.ttl / 40);
             tokio::select! {
                 biased;
                 loss = &mut lost => {
                     self.client.tell(What::Lost { op, reason: loss.reason().name(), told: true });
                     break;
                 }
-                () = sleep(look) => {}
+                () = sleep(a_while) => {}
             }
-            if !self.look(op, held.guard()) || left.is_zero() {
+            if !self.look(op, held.guard()) || remains.is_zero() {
                 break;
             }
         }
@@ -198,16 +198,12 @@ impl Worker {
 
     /// Asks the guard, and writes down what it says.
     fn look(&self, op: Op, guard: &LockGuard) -> bool {
-        match self.promise(guard) {
-            Some((at, until)) => {
-                self.client.history.add(at, Some(self.client.number()), What::Held { op, until });
-                true
-            }
-            None => {
-                self.client.tell(What::Lost { op, reason: "seen", told: false });
-                false
-            }
+        if let Some((at, until)) = self.promise(guard) {
+            self.client.history.add(at, Some(self.client.number()), What::Held { op, until });
+            return true;
         }
+        self.client.tell(What::Lost { op, reason: "seen", told: false });
+        false
     }
 
     /// From when until when the guard says that the lock is ours: never later than it really says.
