@@ -117,6 +117,10 @@ impl World {
             healed: None,
             sequence: 0,
         };
+        // Where nothing fails, nothing is overtaken either.
+        if settings.faults.is_empty() {
+            world.healed = Some(vec![0; world.processes.len()]);
+        }
         for fault in settings.faults {
             world.schedule(fault);
         }
