@@ -129,7 +129,7 @@ impl Worker {
 
     async fn hold(&self, mut held: Held<'_>, locking: &Locking) {
         let op = held.op;
-        let mut lost = pin!(held.guard().lost());
+        let mut verdict = pin!(held.guard().lost());
         let until = tokio::time::Instant::now() + locking.hold;
         let mut writes = locking.writes;
         loop {
@@ -140,7 +140,7 @@ impl Worker {
             let a_while = remains.min(self.phases.ttl / 40);
             tokio::select! {
                 biased;
-                loss = &mut lost => {
+                loss = &mut verdict => {
                     self.client.tell(What::Lost { op, reason: loss.reason().name(), told: true });
                     break;
                 }
