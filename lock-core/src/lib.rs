@@ -23,6 +23,8 @@ mod record;
 mod release;
 mod request;
 mod schedule;
+#[cfg(feature = "simulation")]
+pub mod simulation;
 mod state;
 mod supervisor;
 mod telemetry;

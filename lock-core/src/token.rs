@@ -64,6 +64,11 @@ impl OwnerId {
     /// # Panics
     /// When the operating system has no random source: nothing that needs unique names can go on.
     pub fn mint() -> Self {
+        // Inside a simulation everything comes from its seed.
+        #[cfg(feature = "simulation")]
+        if let Some(owner) = crate::simulation::seeded_owner() {
+            return owner;
+        }
         let mut bytes = [0; 16];
         getrandom::fill(&mut bytes).expect("the operating system's random source failed");
         Self(bytes)

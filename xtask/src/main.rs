@@ -7,6 +7,7 @@ mod containers;
 mod features;
 mod mutants;
 mod servers;
+mod simulate;
 mod test;
 
 use std::process::ExitCode;
@@ -26,6 +27,8 @@ enum Command {
     /// Stop, kill and rob real client processes at random, and prove that no invariant is broken.
     #[cfg(unix)]
     Chaos(chaos::Options),
+    /// Try lock-core in its deterministic simulation, seed after seed.
+    Simulate(simulate::Options),
     /// Take each guard out of the code, and see that some test notices.
     Mutants(mutants::Options),
     /// One client of a chaos run.
@@ -41,6 +44,7 @@ fn main() -> ExitCode {
         Command::Servers(options) => servers::servers(&options).map(|()| ExitCode::SUCCESS),
         #[cfg(unix)]
         Command::Chaos(options) => chaos::run(&options).map(|()| ExitCode::SUCCESS),
+        Command::Simulate(options) => simulate::run(&options),
         Command::Mutants(options) => mutants::run(&options).map(|()| ExitCode::SUCCESS),
         #[cfg(unix)]
         Command::ChaosClient(options) => chaos::run_client(&options).map(|()| ExitCode::SUCCESS),

@@ -1,6 +1,6 @@
 //! What the heartbeat has to do: timers, and queues of calls that wait for a slot.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,8 +18,8 @@ pub(super) struct Work {
     /// How many at the end of `renewals` have no timer yet.
     unarmed: usize,
     /// Leases whose renewal is under way. They have no timer here: the call's own limit is no later
-    /// than the deadline.
-    renewing: HashMap<OwnerId, Arc<HeldLease>>,
+    /// than the deadline. In order, as everything here: what is done follows from what was asked alone.
+    renewing: BTreeMap<OwnerId, Arc<HeldLease>>,
     /// When the leases in `renewing` were last held against the clock.
     looked_at: Option<Timestamp>,
     pub(super) releases: VecDeque<PendingRelease>,

@@ -1,0 +1,229 @@
+//! A history put in order: one story for each acquisition.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use crate::OwnerId;
+use crate::simulation::clock::{Nanos, nanos};
+use crate::simulation::history::{Disturbance, Event, Op, What};
+use crate::simulation::trial::Phases;
+
+/// Everything that the checks look at.
+pub(super) struct Story {
+    pub(super) ttl: Nanos,
+    pub(super) healed: Nanos,
+    pub(super) ops: BTreeMap<Op, Acquisition>,
+    /// The store's first grant to each owner, by key, in the order of time: when, to whom, its token.
+    pub(super) grants: HashMap<String, Vec<(Nanos, OwnerId, u64)>>,
+    /// When each owner's lease was taken away (`true`) or made to end too early.
+    pub(super) robbed: HashMap<OwnerId, Vec<(Nanos, bool)>>,
+    /// Since when tokens may go back: data was lost after the store's clock had gone back.
+    pub(super) clock_went_back: Option<Nanos>,
+    /// When something kept which client (`None`: all) from the store, or from running.
+    pub(super) disturbed: Vec<(Option<usize>, Disturbance, Nanos, Nanos)>,
+    pub(super) killed: HashMap<usize, Nanos>,
+}
+
+/// One acquisition, from its call to its end.
+#[derive(Debug)]
+pub(super) struct Acquisition {
+    pub(super) client: usize,
+    pub(super) key: String,
+    pub(super) invoked: Nanos,
+    pub(super) waits: bool,
+    pub(super) limit: Option<Duration>,
+    /// When its call was over: answered, failed, dropped, or its process killed.
+    pub(super) over: Option<Nanos>,
+    pub(super) holding: Option<Holding>,
+}
+
+/// What its guard said.
+#[derive(Debug)]
+pub(super) struct Holding {
+    pub(super) owner: OwnerId,
+    pub(super) token: u64,
+    pub(super) supervisor: usize,
+    pub(super) returned: Nanos,
+    /// When it said that the lock is held, and until when: in the order of time.
+    pub(super) looks: Vec<(Nanos, Nanos)>,
+    pub(super) lost: Option<(Nanos, &'static str, bool)>,
+    /// It said that the lock is held after it had said that it is lost.
+    pub(super) revived: Option<Nanos>,
+    pub(super) let_go: Option<Nanos>,
+    pub(super) released: Option<(Nanos, &'static str)>,
+    pub(super) killed: Option<Nanos>,
+    /// When its supervisor was shut down.
+    pub(super) shut_down: Option<Nanos>,
+}
+
+impl Holding {
+    /// Until when the lock was promised, whatever its holder did.
+    pub(super) fn promised(&self) -> Nanos {
+        self.looks.iter().map(|(_, until)| *until).fold(self.returned, Nanos::max)
+    }
+
+    /// When belief ended: with the promise, or sooner because the holder let go, died, or was told of the loss.
+    pub(super) fn end(&self) -> Nanos {
+        let lost = self.lost.map(|(at, ..)| at);
+        let ends = [self.let_go, lost.filter(|_| self.revived.is_none()), self.killed, self.shut_down];
+        ends.into_iter().flatten().fold(self.promised(), Nanos::min)
+    }
+}
+
+impl Story {
+    pub(super) fn of(events: &[Event], phases: Phases) -> Self {
+        let mut story = Self {
+            ttl: nanos(phases.ttl),
+            healed: phases.healed,
+            ops: BTreeMap::new(),
+            grants: HashMap::new(),
+            robbed: HashMap::new(),
+            clock_went_back: None,
+            disturbed: Vec::new(),
+            killed: HashMap::new(),
+        };
+        let mut granted: HashMap<OwnerId, u64> = HashMap::new();
+        let mut shut_down = HashMap::new();
+        for Event { at, client, what } in events {
+            let at = *at;
+            match what {
+                What::Granted { key, owner, token } => {
+                    if granted.insert(*owner, *token) != Some(*token) {
+                        story.grants.entry(key.clone()).or_default().push((at, *owner, *token));
+                    }
+                }
+                What::Robbed { owners } => {
+                    for owner in owners {
+                        story.robbed.entry(*owner).or_default().push((at, true));
+                    }
+                }
+                What::ClockJumped { owners, backwards } => {
+                    for owner in owners {
+                        story.robbed.entry(*owner).or_default().push((at, false));
+                    }
+                    if *backwards {
+                        story.clock_went_back.get_or_insert(at);
+                    }
+                }
+                What::Disturbed { what, until } => story.disturbed.push((*client, *what, at, *until)),
+                What::ShuttingDown { supervisor } => drop(shut_down.insert((*client, *supervisor), at)),
+                What::Killed => story.killed.extend(client.map(|client| (client, at))),
+                What::Invoked { op, key, waits, limit } => {
+                    let acquisition = Acquisition {
+                        client: client.unwrap_or(0),
+                        key: key.clone(),
+                        invoked: at,
+                        waits: *waits,
+                        limit: *limit,
+                        over: None,
+                        holding: None,
+                    };
+                    story.ops.insert(*op, acquisition);
+                }
+                other => story.take(at, other),
+            }
+        }
+        for acquisition in story.ops.values_mut() {
+            if let Some(holding) = &mut acquisition.holding {
+                holding.shut_down = shut_down.get(&(Some(acquisition.client), holding.supervisor)).copied();
+            }
+            if let Some(killed) = story.killed.get(&acquisition.client) {
+                acquisition.over = Some(acquisition.over.map_or(*killed, |over| over.min(*killed)));
+                if let Some(holding) = &mut acquisition.holding {
+                    holding.killed = Some(*killed);
+                }
+            }
+        }
+        story
+    }
+
+    fn take(&mut self, at: Nanos, what: &What) {
+        let (What::Acquired { op, .. }
+        | What::NotAcquired { op, .. }
+        | What::Cancelled { op }
+        | What::Held { op, .. }
+        | What::Lost { op, .. }
+        | What::LetGo { op }
+        | What::Released { op, .. }) = what
+        else {
+            return;
+        };
+        let Some(acquisition) = self.ops.get_mut(op) else { return };
+        match what {
+            What::Acquired { owner, token, until, supervisor, .. } => {
+                acquisition.over = Some(at);
+                acquisition.holding = Some(Holding {
+                    owner: *owner,
+                    token: *token,
+                    supervisor: *supervisor,
+                    returned: at,
+                    looks: vec![(at, *until)],
+                    lost: None,
+                    revived: None,
+                    let_go: None,
+                    released: None,
+                    killed: None,
+                    shut_down: None,
+                });
+                return;
+            }
+            What::NotAcquired { .. } | What::Cancelled { .. } => acquisition.over = Some(at),
+            _ => {}
+        }
+        let Some(holding) = &mut acquisition.holding else { return };
+        match what {
+            What::Held { until, .. } => {
+                if holding.lost.is_some() {
+                    holding.revived.get_or_insert(at);
+                }
+                holding.looks.push((at, *until));
+            }
+            What::Lost { reason, told, .. } => drop(holding.lost.get_or_insert((at, reason, *told))),
+            What::LetGo { .. } => holding.let_go = Some(at),
+            What::Released { answer, .. } => holding.released = Some((at, answer)),
+            _ => {}
+        }
+    }
+
+    /// All that were granted, with their numbers.
+    pub(super) fn holdings(&self) -> impl Iterator<Item = (Op, &Acquisition, &Holding)> {
+        self.ops.iter().filter_map(|(op, acquisition)| Some((*op, acquisition, acquisition.holding.as_ref()?)))
+    }
+
+    /// Whether the store's own fault may have ended this owner's lease at this time, or let another in.
+    pub(super) fn excuses(&self, owner: OwnerId, at: Nanos) -> bool {
+        let robbed = self.robbed.get(&owner).into_iter().flatten();
+        robbed.into_iter().any(|(robbed, _)| (*robbed..=robbed + self.ttl).contains(&at))
+    }
+
+    /// When this owner's lease was taken away for good, after this.
+    pub(super) fn gone(&self, owner: OwnerId, after: Nanos) -> Option<Nanos> {
+        let robbed = self.robbed.get(&owner).into_iter().flatten();
+        robbed.filter(|(at, gone)| *gone && *at >= after).map(|(at, _)| *at).next()
+    }
+
+    /// Whether something kept this client from the store, or from running, between these.
+    pub(super) fn was_disturbed(&self, client: usize, from: Nanos, to: Nanos) -> bool {
+        self.disturbances(client, from, to).next().is_some()
+    }
+
+    /// Whether the client didn't run all the time between these.
+    pub(super) fn stood_still(&self, client: usize, from: Nanos, to: Nanos) -> bool {
+        let stills = [Disturbance::Paused, Disturbance::Stalled, Disturbance::Suspended];
+        self.disturbances(client, from, to).any(|what| stills.contains(&what))
+    }
+
+    fn disturbances(&self, client: usize, from: Nanos, to: Nanos) -> impl Iterator<Item = Disturbance> {
+        let disturbed = self.disturbed.iter();
+        disturbed
+            .filter(move |(whose, _, began, ended)| {
+                whose.is_none_or(|whose| whose == client) && *began <= to && *ended >= from
+            })
+            .map(|(_, what, ..)| *what)
+    }
+}
+
+/// A moment, for people.
+pub(super) fn s(at: Nanos) -> String {
+    format!("{:.4} s", Duration::from_nanos(at).as_secs_f64())
+}

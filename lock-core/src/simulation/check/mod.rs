@@ -1,0 +1,25 @@
+//! What must hold in every history of a trial, whatever its faults were. Nothing slower than sorting.
+
+mod calls;
+mod exclusion;
+mod holding;
+mod liveness;
+mod losses;
+mod resource;
+mod tokens;
+
+use super::history::Event;
+use super::trial::Phases;
+use holding::Story;
+
+/// What must not have happened, in words.
+pub(super) fn violations(events: &[Event], phases: Phases) -> Vec<String> {
+    let story = Story::of(events, phases);
+    let mut found = tokens::check(&story);
+    found.extend(exclusion::check(&story));
+    found.extend(losses::check(&story));
+    found.extend(resource::check(events));
+    found.extend(calls::check(&story, events));
+    found.extend(liveness::check(&story));
+    found
+}

@@ -1,0 +1,277 @@
+//! Running programs under the faults of a seed.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::backend::SimulatedBackend;
+use super::chance::Seeded;
+use super::client::Client;
+use super::clock::{HostClock, Nanos, nanos};
+use super::fault::{Fault, FaultKind};
+use super::history::{Event, History, fingerprint};
+use super::plan;
+use super::process::{Body, Ending, Process, outbox};
+use super::shrink::shrink;
+use super::world::{Settings, World, host_clock};
+
+/// Clients of one simulated store, and the faults that they meet.
+///
+/// ```
+/// use lock_core::simulation::Simulation;
+///
+/// let mut simulation = Simulation::new(7);
+/// for _ in 0..2 {
+///     simulation.client(|client| async move {
+///         let guard = client.supervisor().lock("k").acquire().await?;
+///         client.note(format!("token {}", guard.fencing_token()));
+///         guard.release().await?;
+///         Ok(())
+///     });
+/// }
+/// let outcome = simulation.run();
+/// assert!(outcome.ended_well(), "{outcome}");
+/// ```
+#[must_use = "nothing happens until it is run"]
+pub struct Simulation {
+    seed: u64,
+    ttl: Duration,
+    kinds: Vec<FaultKind>,
+    faults: Option<Vec<Fault>>,
+    faults_within: Duration,
+    limit: Duration,
+    bodies: Vec<Body>,
+}
+
+/// What came of a run.
+#[must_use = "a run says by this whether it went well"]
+#[derive(Debug)]
+pub struct Outcome {
+    seed: u64,
+    faults: Vec<Fault>,
+    events: Vec<Event>,
+    endings: Vec<Option<Ending>>,
+    killed: Vec<bool>,
+}
+
+impl Simulation {
+    /// A simulation without faults and clients. The same seed and the same programs make the same history, bit by
+    /// bit, as long as the programs take their time from tokio and their randomness from `fastrand`.
+    pub fn new(seed: u64) -> Self {
+        Self {
+            seed,
+            ttl: Duration::from_secs(15),
+            kinds: Vec::new(),
+            faults: None,
+            faults_within: Duration::from_secs(60),
+            limit: Duration::from_secs(600),
+            bodies: Vec::new(),
+        }
+    }
+
+    /// The seed.
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// The TTL that the programs use: the delays of messages and the lengths of pauses are chosen by it.
+    /// Default: 15 s, as [`LockRequest::ttl`](crate::LockRequest::ttl).
+    pub fn ttl(&mut self, ttl: Duration) -> &mut Self {
+        self.ttl = ttl;
+        self
+    }
+
+    /// Lets the seed choose from these kinds of faults. Default: none.
+    pub fn fault_kinds(&mut self, kinds: &[FaultKind]) -> &mut Self {
+        self.kinds = kinds.to_vec();
+        self
+    }
+
+    /// Exactly these faults, instead of what the seed would choose.
+    pub fn faults(&mut self, faults: Vec<Fault>) -> &mut Self {
+        self.faults = Some(faults);
+        self
+    }
+
+    /// When the last fault is over. Default: after 60 s.
+    pub fn faults_within(&mut self, time: Duration) -> &mut Self {
+        self.faults_within = time;
+        self
+    }
+
+    /// When the run ends although programs still go on. Default: after 600 s.
+    pub fn limit(&mut self, limit: Duration) -> &mut Self {
+        self.limit = limit;
+        self
+    }
+
+    /// Adds a client: a process on a host of its own, and the program that it runs.
+    pub fn client<F, P>(&mut self, program: F) -> &mut Self
+    where
+        F: FnOnce(Client) -> P + Send + 'static,
+        P: Future<Output = Ending> + Send + 'static,
+    {
+        self.bodies.push(Box::new(move |client| Box::pin(program(client))));
+        self
+    }
+
+    /// Runs until all programs have ended or were killed, or until the [`limit`](Self::limit).
+    ///
+    /// # Panics
+    /// When a client's program does; with what it panicked.
+    pub fn run(mut self) -> Outcome {
+        let faults = self.faults.take().unwrap_or_else(|| self.planned());
+        self.run_under(faults, None)
+    }
+
+    /// The faults that the seed chooses.
+    pub(super) fn planned(&self) -> Vec<Fault> {
+        plan::faults(&plan::Scope {
+            seed: self.seed,
+            clients: self.bodies.len(),
+            kinds: &self.kinds,
+            ttl: self.ttl,
+            within: self.faults_within,
+        })
+    }
+
+    /// Runs, and writes down what the store holds at the time of the `inventory`.
+    pub(super) fn run_under(self, faults: Vec<Fault>, inventory: Option<Nanos>) -> Outcome {
+        let _seeded = Seeded::new(self.seed);
+        let history = History::default();
+        let processes = self.bodies.into_iter().enumerate().map(|(number, body)| {
+            let clock = host_clock(number, &faults, self.faults_within);
+            start(number, clock, history.clone(), body)
+        });
+        let settings =
+            Settings { seed: self.seed, ttl: self.ttl, faults: &faults, heal: self.faults_within, inventory };
+        let mut world = World::new(&settings, processes.collect(), history.clone());
+        let limit = nanos(self.limit);
+        while !world.all_finished() && world.now() < limit {
+            world.step(limit);
+        }
+        let killed = world.processes.iter().map(|process| !process.is_alive()).collect();
+        let endings = world.end();
+        Outcome { seed: self.seed, faults, events: history.finish(), endings, killed }
+    }
+}
+
+/// Runs a simulation for each seed, and fails with the first seed whose run doesn't end well: its faults, and of
+/// these the fewest with which it still fails.
+///
+/// `build` is called for every run, several times for a seed that fails. It adds the clients and chooses the kinds
+/// of faults; what it returns is asked at the end, and says whether all is well with what the clients did.
+///
+/// ```
+/// use lock_core::simulation::{FaultKind, explore};
+/// use std::sync::{Arc, Mutex};
+///
+/// explore(0..20, |simulation| {
+///     let sum = Arc::new(Mutex::new(0));
+///     simulation.fault_kinds(&[FaultKind::Messages, FaultKind::Partitions]);
+///     for _ in 0..2 {
+///         let sum = sum.clone();
+///         simulation.client(|client| async move {
+///             let Ok(guard) = client.supervisor().lock("sum").acquire().await else { return Ok(()) };
+///             // Reading and writing are two steps: only the lock makes them one.
+///             let from = sum.clone();
+///             let read = client.at_resource(move || *from.lock().unwrap()).await;
+///             if guard.is_held() {
+///                 client.at_resource(move || *sum.lock().unwrap() = read + 1).await;
+///             }
+///             Ok(())
+///         });
+///     }
+///     move || if *sum.lock().unwrap() <= 2 { Ok(()) } else { Err("counted too often".into()) }
+/// });
+/// ```
+///
+/// # Panics
+/// When a run doesn't end well; the message has the seed.
+pub fn explore<A>(seeds: impl IntoIterator<Item = u64>, mut build: impl FnMut(&mut Simulation) -> A)
+where
+    A: FnOnce() -> Ending,
+{
+    let mut attempt = |seed, faults: Option<&[Fault]>| {
+        let mut simulation = Simulation::new(seed);
+        let all_is_well = build(&mut simulation);
+        if let Some(faults) = faults {
+            simulation.faults(faults.to_vec());
+        }
+        let outcome = simulation.run();
+        let failure = outcome.failures().next().or_else(|| all_is_well().err().map(|error| error.to_string()));
+        (outcome, failure)
+    };
+    for seed in seeds {
+        let (outcome, Some(_)) = attempt(seed, None) else { continue };
+        let number = outcome.faults.len();
+        let faults = shrink(outcome.faults, |faults| attempt(seed, Some(faults)).1.is_some());
+        let (outcome, failure) = attempt(seed, Some(&faults));
+        let log: Vec<String> = outcome.log().collect();
+        let faults: Vec<String> = faults.iter().map(|fault| format!("  {fault}")).collect();
+        panic!(
+            "seed {seed}: {}\n{}\nwith {} of {number} faults:\n{}",
+            failure.unwrap_or_default(),
+            log.join("\n"),
+            faults.len(),
+            faults.join("\n")
+        );
+    }
+}
+
+fn start(number: usize, clock: HostClock, history: History, body: Body) -> Process {
+    let outbox = outbox();
+    let backend = Arc::new(SimulatedBackend { outbox: outbox.clone(), clock: clock.clone() });
+    let client = Client { number, clock: clock.clone(), outbox: outbox.clone(), backend, history };
+    Process::start(clock, outbox, client, body)
+}
+
+impl Outcome {
+    /// Whether every program that wasn't killed came to its end without an error.
+    pub fn ended_well(&self) -> bool {
+        self.failures().next().is_none()
+    }
+
+    /// A number that is the same for the same history, and hardly ever for another.
+    pub fn fingerprint(&self) -> u64 {
+        fingerprint(&self.events)
+    }
+
+    /// The faults of the run.
+    pub fn faults(&self) -> &[Fault] {
+        &self.faults
+    }
+
+    /// What happened, a line each.
+    pub fn log(&self) -> impl Iterator<Item = String> {
+        self.events.iter().map(ToString::to_string)
+    }
+
+    pub(super) fn events(&self) -> &[Event] {
+        &self.events
+    }
+
+    pub(super) fn into_events(self) -> Vec<Event> {
+        self.events
+    }
+
+    pub(super) fn failures(&self) -> impl Iterator<Item = String> {
+        self.endings.iter().enumerate().filter_map(|(client, ending)| {
+            let name = super::fault::name(client);
+            match ending {
+                Some(Err(error)) => Some(format!("client {name}: {error}")),
+                None if !self.killed[client] => Some(format!("client {name} has not come to its end")),
+                _ => None,
+            }
+        })
+    }
+}
+
+impl fmt::Display for Outcome {
+    /// The seed, what failed, and the faults.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "seed {}", self.seed)?;
+        self.failures().try_for_each(|failure| writeln!(f, "{failure}"))?;
+        self.faults.iter().try_for_each(|fault| writeln!(f, "  {fault}"))
+    }
+}

@@ -1,0 +1,57 @@
+//! lock-core in the simulation: every fault, from 10,000 seeds. See docs/simulation.md.
+//! (A million: `cargo xtask simulate --seeds 1000000`.)
+
+use lock_core::simulation::trial;
+
+/// How many seeds each test tries. Several tests, so that they run side by side.
+const SEEDS: u64 = 2_500;
+
+fn no_invariant_is_broken_by_seeds_from(first: u64) {
+    let (mut events, mut grants) = (0, 0);
+    for seed in first..first + SEEDS {
+        let passed =
+            trial(seed).unwrap_or_else(|failure| panic!("after {} seeds that passed:\n{failure}", seed - first));
+        events += passed.events;
+        grants += passed.grants;
+    }
+    println!("{SEEDS} seeds: {events} events, {grants} locks granted");
+    assert!(grants > 10 * usize::try_from(SEEDS).unwrap(), "trials in which nothing is granted prove nothing");
+}
+
+#[test]
+fn seeds_from_0_break_no_invariant() {
+    no_invariant_is_broken_by_seeds_from(0);
+}
+
+#[test]
+fn seeds_from_2_500_break_no_invariant() {
+    no_invariant_is_broken_by_seeds_from(2_500);
+}
+
+#[test]
+fn seeds_from_5_000_break_no_invariant() {
+    no_invariant_is_broken_by_seeds_from(5_000);
+}
+
+#[test]
+fn seeds_from_7_500_break_no_invariant() {
+    no_invariant_is_broken_by_seeds_from(7_500);
+}
+
+#[test]
+fn a_seed_makes_the_same_history_bit_by_bit() {
+    let run = |seed| trial(seed).unwrap().fingerprint;
+    let first: Vec<u64> = (0..100).map(run).collect();
+    // In another thread, with other random numbers before it, and in another order.
+    let again = std::thread::spawn(move || {
+        fastrand::u64(..);
+        let mut again: Vec<u64> = (0..100).rev().map(run).collect();
+        again.reverse();
+        again
+    });
+    assert_eq!(first, again.join().unwrap());
+    let mut different = first.clone();
+    different.sort_unstable();
+    different.dedup();
+    assert_eq!(different.len(), first.len(), "another seed makes another history");
+}
