@@ -1,5 +1,6 @@
 //! `cargo xtask ...`: the developer's commands.
 
+mod bench;
 mod cargo;
 #[cfg(unix)]
 mod chaos;
@@ -14,6 +15,9 @@ use clap::Parser;
 #[derive(Debug, Parser)]
 #[command(bin_name = "cargo xtask")]
 enum Command {
+    /// Measure what locks cost, side by side with the floor and with other ways of locking.
+    #[command(disable_help_flag = true)]
+    Bench(bench::Options),
     /// Run all tests, and then a short chaos.
     Test(test::Options),
     /// Stop, kill and rob real client processes at random, and prove that no invariant is broken.
@@ -29,6 +33,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let result = match Command::parse() {
+        Command::Bench(options) => bench::run(&options),
         Command::Test(options) => test::run(&options),
         #[cfg(unix)]
         Command::Chaos(options) => chaos::run(&options).map(|()| ExitCode::SUCCESS),
