@@ -8,3 +8,5 @@ pub use error::ConnectError;
 pub use lock_core::*;
 #[cfg(feature = "file")]
 pub use lock_file;
+#[cfg(feature = "redis")]
+pub use lock_redis;

@@ -1,16 +1,256 @@
-//! `redis:`: Redis or Valkey.
+//! `redis:`, `rediss:`, `redis+sentinel:`, `redis+cluster:`: Redis or Valkey.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use lock_core::Store;
+use lock_redis::{RedisBackend, RedisBuilder, Tls};
+use percent_encoding::percent_decode_str;
+use url::Url;
 
 use super::invalid;
+use super::parameters::parameters;
 use crate::ConnectError;
 
 /// What can be written.
-pub(super) const KNOWN: &str = "\"redis://HOST:6379\"";
+pub(super) const KNOWN: &str = "\"redis://HOST:6379\", \"rediss://USER:PASSWORD@HOST:6379/DATABASE\" (TLS), \
+     \"redis+sentinel://HOST:26379,HOST:26379/MASTER\" and \"redis+cluster://HOST:6379,HOST:6379\"";
 
-#[expect(clippy::unused_async, reason = "scaffold: the backend follows")]
-pub(super) async fn open(_text: &str) -> Result<Arc<dyn Store>, ConnectError> {
-    Err(invalid("this backend is being built"))
+const PARAMETERS: &str =
+    "\"prefix\", \"ca\", \"cert\", \"key\", \"tls\", \"database\", \"min_replicas\" and \"replica_timeout\"";
+
+/// The parts of such a URL. Not `Url`'s own: it knows no lists of hosts.
+struct Parts<'a> {
+    scheme: &'static str,
+    user: Option<String>,
+    password: Option<String>,
+    hosts: Vec<(String, u16)>,
+    path: &'a str,
+    parameters: Vec<(String, String)>,
+}
+
+pub(super) async fn open(text: &str) -> Result<Arc<dyn Store>, ConnectError> {
+    let parts = Parts::of(text)?;
+    let scheme = parts.scheme;
+    let mut database = None;
+    let builder = match scheme {
+        "redis+sentinel" => {
+            let name = decoded(parts.path, "the master's name")?;
+            if name.is_empty() {
+                return Err(invalid("it names no master; write redis+sentinel://HOST,HOST/MASTER"));
+            }
+            RedisBackend::sentinel(parts.hosts, name)
+        }
+        "redis+cluster" if parts.path.is_empty() => RedisBackend::cluster(parts.hosts),
+        "redis+cluster" => return Err(invalid("a cluster has no databases; leave out what follows the hosts")),
+        _ => {
+            database = (!parts.path.is_empty()).then(|| number("the database", parts.path)).transpose()?;
+            match <[_; 1]>::try_from(parts.hosts) {
+                Ok([(host, port)]) => RedisBackend::server(host, port),
+                Err(_) => return Err(invalid("it names several hosts; use redis+sentinel:// or redis+cluster://")),
+            }
+        }
+    };
+    let builder = match parts.user {
+        Some(user) => builder.with_user(user),
+        None => builder,
+    };
+    let builder = match parts.password {
+        Some(password) => builder.with_password(password),
+        None => builder,
+    };
+    let builder = match database {
+        Some(database) => builder.with_database(database),
+        None => builder,
+    };
+    Ok(Arc::new(with_parameters(builder, scheme, parts.parameters)?.connect().await?))
+}
+
+fn with_parameters(
+    mut builder: RedisBuilder,
+    scheme: &'static str,
+    parameters: Vec<(String, String)>,
+) -> Result<RedisBuilder, ConnectError> {
+    let bad = |name: &'static str, value: &str, why: &str| ConnectError::InvalidParameter {
+        scheme,
+        name,
+        value: value.to_owned(),
+        why: why.to_owned(),
+    };
+    let (mut tls, mut cert, mut key) = ((scheme == "rediss").then(Tls::new), None, None);
+    let (mut replicas, mut replica_limit) = (0, None);
+    for (name, value) in parameters {
+        match (name.as_str(), value.as_str()) {
+            ("prefix", prefix) => builder = builder.with_prefix(prefix),
+            ("tls", "on") => tls = tls.or_else(|| Some(Tls::new())),
+            ("tls", _) => return Err(bad("tls", &value, "the only value is \"on\"")),
+            ("ca", file) => tls = Some(tls.unwrap_or_default().with_authorities(read(scheme, "ca", file)?)),
+            ("cert", file) => cert = Some(read(scheme, "cert", file)?),
+            ("key", file) => key = Some(read(scheme, "key", file)?),
+            ("database", text) if scheme == "redis+sentinel" => {
+                builder = builder.with_database(text.parse().map_err(|_| bad("database", text, "it is a number"))?);
+            }
+            ("min_replicas", text) => {
+                replicas = text.parse().map_err(|_| bad("min_replicas", text, "it is a number"))?;
+            }
+            ("replica_timeout", text) => {
+                let limit = duration(text).ok_or_else(|| bad("replica_timeout", text, "write 500ms or 2s"))?;
+                replica_limit = Some(limit);
+            }
+            _ => return Err(ConnectError::UnknownParameter { scheme, name, known: PARAMETERS }),
+        }
+    }
+    match (cert, key) {
+        (Some(cert), Some(key)) => tls = Some(tls.unwrap_or_default().with_client(cert, key)),
+        (None, None) => {}
+        _ => return Err(invalid("\"cert\" and \"key\" go together")),
+    }
+    if replica_limit.is_some() && replicas == 0 {
+        return Err(invalid("\"replica_timeout\" needs \"min_replicas\""));
+    }
+    if let Some(tls) = tls {
+        if scheme == "redis" {
+            return Err(invalid("certificates are for TLS; write rediss://"));
+        }
+        builder = builder.with_tls(tls);
+    }
+    Ok(builder.with_min_replicas(replicas, replica_limit.unwrap_or(Duration::from_millis(500))))
+}
+
+impl<'a> Parts<'a> {
+    fn of(text: &'a str) -> Result<Self, ConnectError> {
+        let (scheme, rest) = text.split_once("://").ok_or_else(|| invalid("after the scheme comes ://HOST"))?;
+        let scheme = ["redis", "rediss", "redis+sentinel", "redis+cluster"]
+            .into_iter()
+            .find(|known| scheme.eq_ignore_ascii_case(known))
+            .ok_or_else(|| invalid("its scheme isn't one of Redis"))?;
+        if rest.contains('#') {
+            return Err(invalid("it has a \"#\"; write it as %23"));
+        }
+        let (before, query) = rest.split_once('?').unwrap_or((rest, ""));
+        let (authority, path) = before.split_once('/').unwrap_or((before, ""));
+        // A password should have its "@" encoded; one that hasn't is meant all the same.
+        let (login, hosts) = match authority.rsplit_once('@') {
+            Some((login, hosts)) => (Some(login), hosts),
+            None => (None, authority),
+        };
+        let (user, password) = match login.map(|login| login.split_once(':').unwrap_or((login, ""))) {
+            Some((user, password)) => (Some(decoded(user, "the user")?), Some(decoded(password, "the password")?)),
+            None => (None, None),
+        };
+        let port = if scheme == "redis+sentinel" { 26_379 } else { 6_379 };
+        let hosts = hosts.split(',').map(|host| address(host, port)).collect::<Result<_, _>>()?;
+        // The password isn't in what is parsed, nor in what an error could repeat.
+        let url = Url::parse(&format!("redis://host/?{query}")).map_err(|error| invalid(error.to_string()))?;
+        let (user, password) = (user.filter(|user| !user.is_empty()), password.filter(|password| !password.is_empty()));
+        Ok(Self { scheme, user, password, hosts, path, parameters: parameters(&url)? })
+    }
+}
+
+/// `HOST`, `HOST:PORT`, `[::1]`, `[::1]:PORT`.
+fn address(text: &str, default: u16) -> Result<(String, u16), ConnectError> {
+    let (host, port) = match text.strip_prefix('[').map(|rest| rest.split_once(']')) {
+        Some(Some((host, ""))) => (host, None),
+        Some(Some((host, port))) => (host, Some(port.strip_prefix(':').unwrap_or(port))),
+        Some(None) => return Err(invalid("a \"[\" has no \"]\"")),
+        None => match text.split_once(':') {
+            Some((_, port)) if port.contains(':') => {
+                return Err(invalid("an IPv6 address stands in brackets: redis://[::1]:6379"));
+            }
+            Some((host, port)) => (host, Some(port)),
+            None => (text, None),
+        },
+    };
+    if host.is_empty() {
+        return Err(invalid("it names no host"));
+    }
+    let port = port.map_or(Ok(default), |port| number("the port", port))?;
+    Ok((host.to_owned(), port))
+}
+
+fn number<T: std::str::FromStr>(what: &str, text: &str) -> Result<T, ConnectError> {
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    // The text isn't repeated: in a URL that is written wrongly it may be the password.
+    text.parse().ok().filter(|_| digits).ok_or_else(|| invalid(format!("{what} is not a number that can be")))
+}
+
+fn decoded(text: &str, what: &str) -> Result<String, ConnectError> {
+    let decoded = percent_decode_str(text).decode_utf8();
+    Ok(decoded.map_err(|_| invalid(format!("{what} isn't UTF-8 once decoded")))?.into_owned())
+}
+
+fn read(scheme: &'static str, name: &'static str, file: &str) -> Result<Vec<u8>, ConnectError> {
+    std::fs::read(file).map_err(|error| ConnectError::InvalidParameter {
+        scheme,
+        name,
+        value: file.to_owned(),
+        why: error.to_string(),
+    })
+}
+
+/// Whole milliseconds or seconds.
+fn duration(text: &str) -> Option<Duration> {
+    let (digits, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit())?);
+    let number = digits.parse().ok()?;
+    match unit {
+        "ms" => Some(Duration::from_millis(number)),
+        "s" => Some(Duration::from_secs(number)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parts(text: &str) -> Parts<'_> {
+        Parts::of(text).unwrap_or_else(|error| panic!("{text}: {error}"))
+    }
+
+    #[test]
+    fn urls_are_taken_apart() {
+        let one = parts("redis://us%40er:p%3Ass%2Fw@[::1]:7000/3?prefix=a%26b");
+        assert_eq!((one.user.as_deref(), one.password.as_deref()), (Some("us@er"), Some("p:ss/w")));
+        assert_eq!(one.hosts, [("::1".to_owned(), 7000)]);
+        assert_eq!((one.path, &one.parameters[0].1[..]), ("3", "a&b"));
+        let many = parts("redis+sentinel://:secret@h1,h2:7/main");
+        assert_eq!(many.hosts, [("h1".to_owned(), 26_379), ("h2".to_owned(), 7)]);
+        assert_eq!((many.user, many.password.as_deref(), many.path), (None, Some("secret"), "main"));
+        assert_eq!(parts("REDISS://h").hosts, [("h".to_owned(), 6_379)]);
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_meant_is_refused_without_the_password() {
+        for bad in [
+            "redis:h",
+            "redis://",
+            "redis://u:secret@",
+            "redis://u:secret@::1",
+            "redis://u:secret@[::1",
+            "redis://u:secret@h:0x1",
+            "redis://u:secret@h:99999",
+            "redis://u:secret@h/secret",
+            "redis://u:secret@h1,h2",
+            "redis://u:secret@h#x",
+            "redis://u:secret@h?nothing=1",
+            "redis://u:secret@h?ca=/etc/hostname",
+            "rediss://u:secret@h?cert=/etc/hostname",
+            "rediss://u:secret@h?ca=/no/such/file",
+            "redis://u:secret@h?min_replicas=x",
+            "redis://u:secret@h?min_replicas=1&replica_timeout=1",
+            "redis://u:secret@h?replica_timeout=1s",
+            "redis://u:secret@h?prefix=a&prefix=b",
+            "redis://u:secret@h?prefix=%7B",
+            "redis+sentinel://u:secret@h",
+            "redis+cluster://u:secret@h/1",
+        ] {
+            let error = open(bad).await.err().unwrap_or_else(|| panic!("{bad} was taken"));
+            let text = format!("{error} {error:?}");
+            assert!(!text.contains("secret"), "{bad}: {text}");
+            assert!(
+                !matches!(error, ConnectError::Backend(ref inner) if inner.kind() == lock_core::ErrorKind::Unavailable),
+                "{bad}: {text}"
+            );
+        }
+    }
 }

@@ -1,0 +1,83 @@
+//! The steps that run on the server, each a commented Lua file.
+
+use redis::{Cmd, Script, cmd};
+
+use crate::names::LockNames;
+
+/// How long a lock is kept for a waiter that was woken, and so the longest that one which hangs delays the next.
+pub(crate) const CLAIM_MS: u64 = 500;
+/// How long the last token of a lock is remembered. It is needed only if the server's clock goes back, and by less than
+/// this; without an end, keys that are used once would stay for ever.
+const LAST_TOKEN_MS: u64 = 7 * 24 * 3_600_000;
+
+/// What a value of ours begins with: token, owner, and the word "reserved" if it is only kept for that owner.
+const HOLDER: &str = r#"^{"token":(%d+),"owner":"(%x+)","(%w+)""#;
+
+/// What several steps have in common. A function costs a quarter of a microsecond each time a script that has it runs,
+/// so parts stand where they are needed, and not at the top.
+const PARTS: &[(&str, &str)] = &[
+    ("fresh_token", include_str!("scripts/fresh_token.lua")),
+    ("pass_on", include_str!("scripts/pass_on.lua")),
+    ("next_token", include_str!("scripts/next_token.lua")),
+];
+
+/// One step.
+#[derive(Debug)]
+pub(crate) struct Step {
+    script: Script,
+    source: String,
+}
+
+/// All steps, for one kind of server.
+#[derive(Debug)]
+pub(crate) struct Scripts {
+    pub(crate) acquire: Step,
+    pub(crate) renew: Step,
+    pub(crate) release: Step,
+    pub(crate) look: Step,
+    pub(crate) break_lock: Step,
+}
+
+impl Scripts {
+    /// `publish` is the command that wakes a waiter: `PUBLISH`, in a cluster `SPUBLISH`.
+    pub(crate) fn new(publish: &str) -> Self {
+        let constants = format!(
+            "local CLAIM_MS, LAST_TOKEN_MS, PUBLISH, HOLDER = {CLAIM_MS}, {LAST_TOKEN_MS}, '{publish}', \
+             '{HOLDER}'\n"
+        );
+        let step = |text: &str| {
+            let source = PARTS.iter().fold(constants.clone() + text, |source, (name, part)| {
+                source.replace(&format!("--include {name}"), part)
+            });
+            Step { script: Script::new(&source), source }
+        };
+        Self {
+            acquire: step(include_str!("scripts/acquire.lua")),
+            renew: step(include_str!("scripts/renew.lua")),
+            release: step(include_str!("scripts/release.lua")),
+            look: step(include_str!("scripts/look.lua")),
+            break_lock: step(include_str!("scripts/break.lua")),
+        }
+    }
+}
+
+impl Step {
+    /// The call by the script's hash: what is sent nearly always.
+    pub(crate) fn by_hash(&self, names: &LockNames, arguments: &[&[u8]]) -> Cmd {
+        call("EVALSHA", self.script.get_hash(), names, arguments)
+    }
+
+    /// The call with the script's text, after the server said that it doesn't know the hash.
+    pub(crate) fn by_text(&self, names: &LockNames, arguments: &[&[u8]]) -> Cmd {
+        call("EVAL", &self.source, names, arguments)
+    }
+}
+
+fn call(verb: &str, script: &str, names: &LockNames, arguments: &[&[u8]]) -> Cmd {
+    let mut command = cmd(verb);
+    command.arg(script).arg(3).arg(&names.lock).arg(&names.last).arg(&names.queue);
+    for argument in arguments {
+        command.arg(*argument);
+    }
+    command
+}

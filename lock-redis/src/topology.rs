@@ -1,0 +1,224 @@
+//! Where the locks are: on one server, on whichever server is the master, or spread over a cluster.
+
+use std::sync::Arc;
+
+use redis::{Cmd, Pipeline, Value, cmd, pipe};
+
+use crate::cluster::Cluster;
+use crate::connector::{Connector, Servers, Settings};
+use crate::ears::Ears;
+use crate::error::Failure;
+use crate::inbox::Inbox;
+use crate::link::Link;
+use crate::names::{LockNames, Names};
+use crate::scripts::Step;
+use crate::shared::Replication;
+
+/// What the steps of a lock need of the servers.
+pub(crate) enum Topology {
+    /// One server at a time: a fixed one, or the master that the sentinels name.
+    One(Node),
+    /// Several masters, each with some of the locks.
+    Cluster(Cluster),
+}
+
+/// The connections to one server.
+pub(crate) struct Node {
+    /// Commands, and this client's channel.
+    commands: Arc<Link>,
+    /// In a cluster: the channels of locks that somebody waits for.
+    ears: Option<Ears>,
+    /// Acquires that wait for replicas: what they wait for must not hold up renewals.
+    replicated: Option<(Arc<Link>, Replication)>,
+}
+
+/// Calls a lock's master in a cluster, and the one that has the lock instead should it have moved.
+macro_rules! on_master {
+    ($cluster:ident, $names:ident, $node:ident => $call:expr) => {{
+        let mut way = $cluster.way_to($names);
+        loop {
+            match way.node().await {
+                Ok($node) => {
+                    if let Some(answer) = way.judge($call.await).await {
+                        break answer;
+                    }
+                }
+                Err(failure) => break Err(failure),
+            }
+        }
+    }};
+}
+
+impl Topology {
+    pub(crate) fn new(
+        servers: Servers,
+        settings: &Arc<Settings>,
+        names: &Names,
+        inbox: &Arc<Inbox>,
+        replication: Option<Replication>,
+    ) -> Self {
+        let settings = settings.clone();
+        match servers {
+            Servers::One(address) => {
+                let connect = || Connector::to_server(settings.clone(), address.clone());
+                Self::One(Node::new(&connect, names, inbox, replication))
+            }
+            Servers::Sentinel(sentinels, name) => {
+                let connect = || Connector::to_master(settings.clone(), sentinels.clone(), name.clone());
+                Self::One(Node::new(&connect, names, inbox, replication))
+            }
+            Servers::Cluster(named) => {
+                Self::Cluster(Cluster::new(named, settings, names.clone(), inbox.clone(), replication))
+            }
+        }
+    }
+
+    /// Connects, so that a wrong address or password is told at once.
+    pub(crate) async fn open(&self) -> Result<(), Failure> {
+        match self {
+            Self::One(node) => node.commands.open().await.map(|_| ()),
+            Self::Cluster(cluster) => cluster.learn().await,
+        }
+    }
+
+    /// Runs a step of one lock.
+    pub(crate) async fn run(&self, step: &Step, names: &LockNames, arguments: &[&[u8]]) -> Result<Value, Failure> {
+        match self {
+            Self::One(node) => node.run(step, names, arguments).await,
+            Self::Cluster(cluster) => on_master!(cluster, names, node => node.run(step, names, arguments)),
+        }
+    }
+
+    /// Runs a step of one lock; also says how many replicas have what it wrote, `None` where nobody asked for that.
+    pub(crate) async fn run_replicated(
+        &self,
+        step: &Step,
+        names: &LockNames,
+        arguments: &[&[u8]],
+    ) -> Result<(Value, Option<i64>), Failure> {
+        match self {
+            Self::One(node) => node.run_replicated(step, names, arguments).await,
+            Self::Cluster(cluster) => on_master!(cluster, names, node => node.run_replicated(step, names, arguments)),
+        }
+    }
+
+    /// Sends plain commands on keys of one lock.
+    pub(crate) async fn send_all(&self, names: &LockNames, commands: &Pipeline) -> Result<Vec<Value>, Failure> {
+        match self {
+            Self::One(node) => node.commands.send_all(commands).await,
+            Self::Cluster(cluster) => on_master!(cluster, names, node => node.commands.send_all(commands)),
+        }
+    }
+
+    /// Sees to it that this client hears what is published to waiters of the lock; answers the channel.
+    pub(crate) async fn listen(&self, names: &Names, lock: &LockNames) -> Result<String, Failure> {
+        match self {
+            // Its own channel is subscribed with every connection.
+            Self::One(_) => Ok(names.channel().to_owned()),
+            Self::Cluster(cluster) => {
+                let channel = names.shard_channel(lock);
+                let heard: Result<(), Failure> = on_master!(cluster, lock, node => node.hear(&channel));
+                heard.map(|()| channel)
+            }
+        }
+    }
+
+    /// The servers that have locks.
+    pub(crate) async fn masters(&self) -> Result<Vec<Arc<Link>>, Failure> {
+        match self {
+            Self::One(node) => {
+                node.commands.open().await?;
+                Ok(vec![node.commands.clone()])
+            }
+            Self::Cluster(cluster) => Ok(cluster.masters().await?.iter().map(|node| node.commands.clone()).collect()),
+        }
+    }
+
+    /// The command that wakes a waiter.
+    pub(crate) fn publishes_with(&self) -> &'static str {
+        match self {
+            Self::One(_) => "PUBLISH",
+            Self::Cluster(_) => "SPUBLISH",
+        }
+    }
+
+    /// The same, before there is a topology.
+    pub(crate) fn publish(servers: &Servers) -> &'static str {
+        // In a cluster, PUBLISH counts the listeners of one node and bothers all nodes.
+        if matches!(servers, Servers::Cluster(_)) { "SPUBLISH" } else { "PUBLISH" }
+    }
+}
+
+impl Node {
+    pub(crate) fn new(
+        connect: &dyn Fn() -> Connector,
+        names: &Names,
+        inbox: &Arc<Inbox>,
+        replication: Option<Replication>,
+    ) -> Self {
+        let commands = Link::new(connect(), inbox.clone(), Some(names.channel().to_owned()));
+        let replicated = replication.map(|replication| (Link::new(connect(), inbox.clone(), None), replication));
+        Self { commands, ears: None, replicated }
+    }
+
+    /// A node of a cluster.
+    pub(crate) fn with_ears(
+        connect: &dyn Fn() -> Connector,
+        names: &Names,
+        inbox: &Arc<Inbox>,
+        replication: Option<Replication>,
+    ) -> Self {
+        let ears = Some(Ears::new(Link::new(connect(), inbox.clone(), None), inbox.clone()));
+        Self { ears, ..Self::new(connect, names, inbox, replication) }
+    }
+
+    pub(crate) fn commands(&self) -> &Link {
+        &self.commands
+    }
+
+    async fn hear(&self, channel: &str) -> Result<(), Failure> {
+        match &self.ears {
+            Some(ears) => ears.hear(channel).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn run(&self, step: &Step, names: &LockNames, arguments: &[&[u8]]) -> Result<Value, Failure> {
+        match self.commands.send(&step.by_hash(names, arguments)).await {
+            Err(failure) if failure.code() == Some("NOSCRIPT") => {
+                self.commands.send(&step.by_text(names, arguments)).await
+            }
+            answer => answer,
+        }
+    }
+
+    async fn run_replicated(
+        &self,
+        step: &Step,
+        names: &LockNames,
+        arguments: &[&[u8]],
+    ) -> Result<(Value, Option<i64>), Failure> {
+        let Some((link, replication)) = &self.replicated else {
+            return Ok((self.run(step, names, arguments).await?, None));
+        };
+        match replicate(link, replication, step.by_hash(names, arguments)).await {
+            Err(failure) if failure.code() == Some("NOSCRIPT") => {
+                replicate(link, replication, step.by_text(names, arguments)).await
+            }
+            answer => answer,
+        }
+    }
+}
+
+/// WAIT speaks of what its own connection wrote, so both go together.
+async fn replicate(link: &Link, replication: &Replication, command: Cmd) -> Result<(Value, Option<i64>), Failure> {
+    let limit = u64::try_from(replication.limit.as_millis()).unwrap_or(u64::MAX).max(1);
+    let mut both = pipe();
+    both.add_command(command).add_command(cmd("WAIT").arg(replication.replicas).arg(limit).take());
+    let answers = link.send_all_within(&both, replication.limit + link.limit()).await?;
+    match <[Value; 2]>::try_from(answers) {
+        Ok([answer, Value::Int(replicas)]) => Ok((answer, Some(replicas))),
+        Ok(other) => Err(link.odd(&other)),
+        Err(other) => Err(link.odd(&other)),
+    }
+}

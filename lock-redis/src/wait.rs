@@ -1,0 +1,117 @@
+//! Waiting for one's turn in a lock's queue.
+
+use std::time::Duration;
+
+use lock_core::{AcquireRequest, BackendError, Operation};
+use redis::{Value, cmd, pipe};
+use tokio::time::sleep;
+
+use crate::error::Failure;
+use crate::inbox::Place;
+use crate::names::LockNames;
+use crate::record;
+use crate::scripts::CLAIM_MS;
+use crate::shared::{Shared, failing};
+
+/// How long those at the front of the queue wait for a message before they look for themselves.
+const LOOK: Duration = Duration::from_millis(500);
+/// How many are at the front; those behind look more seldom, the later their turn is, four times at most.
+const FRONT: u32 = 32;
+const SELDOM: u32 = 4;
+/// A waiter whose message was lost comes this late at most: its own look, and a claim of another's that was kept in vain.
+pub(crate) const WITHIN: Duration = Duration::from_millis(500 * SELDOM as u64 + CLAIM_MS);
+/// How long a queue lives in which nobody looks any more.
+const QUEUE_MS: u64 = 60_000;
+
+/// What a look at the queue told: how long the lock is held yet, and how many wait before this one.
+#[derive(Debug, Clone, Copy)]
+struct Outlook {
+    left: Option<Duration>,
+    before: u32,
+}
+
+impl Shared {
+    /// Waits until `try_acquire` of this request is worth while.
+    pub(crate) async fn wait(&self, request: &AcquireRequest) -> Result<(), BackendError> {
+        let fail = failing(Operation::Wait, request.key());
+        let names = self.names.of(request.key());
+        // Listen first, then stand in line, then look: so nothing happens unnoticed.
+        let channel = self.topology.listen(&self.names, &names).await.map_err(&fail)?;
+        let owner = request.owner();
+        let entry = || format!("{owner} {channel} {}", record::body(request, self.names.channel()));
+        let (place, is_new) = self.inbox.place(owner, entry);
+        let mut outlook = match is_new {
+            true => self.join(&names, &place).await,
+            false => self.look(&names, &owner.to_string(), &place).await,
+        };
+        loop {
+            let Some(Outlook { left, before }) = outlook.map_err(&fail)? else { return Ok(()) };
+            tokio::select! {
+                // Its turn, or the connection was lost: `try_acquire` finds out.
+                () = place.wake.notified() => return Ok(()),
+                () = sleep(pause(left, before)) => {}
+            }
+            self.topology.listen(&self.names, &names).await.map_err(&fail)?;
+            outlook = self.look(&names, &owner.to_string(), &place).await;
+        }
+    }
+
+    /// Stands in line. Two plain commands and no script: that is all it takes, and every hand-off pays for it.
+    async fn join(&self, names: &LockNames, place: &Place) -> Result<Option<Outlook>, Failure> {
+        let mut commands = pipe();
+        commands.add_command(cmd("RPUSH").arg(&names.queue).arg(&place.entry).take());
+        commands.add_command(cmd("PTTL").arg(&names.lock).take());
+        match self.topology.send_all(names, &commands).await?.as_slice() {
+            // The lock was freed before anybody could see the place.
+            [Value::Int(_), Value::Int(-2)] => Ok(None),
+            [Value::Int(waiting), Value::Int(left)] => Ok(Some(outlook(*left, waiting - 1))),
+            other => Err(self.odd(&Value::Array(other.to_vec()))),
+        }
+    }
+
+    /// Looks whether the turn has come unnoticed, and takes a new place should the old one be gone.
+    async fn look(&self, names: &LockNames, owner: &str, place: &Place) -> Result<Option<Outlook>, Failure> {
+        let lives = QUEUE_MS.to_string();
+        let arguments = [owner.as_bytes(), place.entry.as_bytes(), lives.as_bytes()];
+        let answer = self.topology.run(&self.scripts.look, names, &arguments).await?;
+        match &answer {
+            Value::Array(parts) => match parts.as_slice() {
+                [] => Ok(None),
+                [Value::Int(left), Value::Int(before)] => Ok(Some(outlook(*left, *before))),
+                _ => Err(self.odd(&answer)),
+            },
+            _ => Err(self.odd(&answer)),
+        }
+    }
+}
+
+fn outlook(left_ms: i64, before: i64) -> Outlook {
+    Outlook {
+        left: u64::try_from(left_ms).ok().map(Duration::from_millis),
+        before: u32::try_from(before).unwrap_or_default(),
+    }
+}
+
+/// How long to sleep: to the end of the lease, one after the other, so that the first finds the lock free and the
+/// others find it taken; and not longer than messages are relied upon.
+fn pause(left: Option<Duration>, before: u32) -> Duration {
+    let look = LOOK * (1 + before / FRONT).min(SELDOM);
+    let turn = Duration::from_millis(2) + Duration::from_millis(20) * before;
+    left.map_or(look, |left| look.min(left.saturating_add(turn)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_looks_at_the_expiry_and_the_others_after_it() {
+        let left = Some(Duration::from_millis(100));
+        assert_eq!(pause(left, 0), Duration::from_millis(102));
+        assert_eq!(pause(left, 1), Duration::from_millis(122));
+        assert_eq!(pause(Some(Duration::MAX), 0), LOOK);
+        assert_eq!(pause(None, 31), LOOK);
+        assert_eq!(pause(None, u32::MAX), LOOK * SELDOM);
+        assert!(pause(None, u32::MAX) < WITHIN);
+    }
+}
