@@ -1,1 +1,26 @@
-//! Distlock's backend for etcd: one queue with etcdctl lock, tokens are create revisions.
+#![doc = include_str!("../README.md")]
+
+mod acquire;
+mod admin;
+mod backend;
+mod builder;
+mod check;
+mod error;
+mod group;
+mod held;
+mod keep_alive;
+mod lease;
+mod leases;
+mod names;
+mod owners;
+mod preflight;
+mod queue;
+mod release;
+mod renew;
+mod session;
+mod value;
+mod wait;
+mod watch;
+
+pub use backend::EtcdBackend;
+pub use builder::EtcdBackendBuilder;

@@ -90,7 +90,7 @@ pub async fn open(url: &str) -> Result<Arc<dyn Store>, ConnectError> {
         #[cfg(feature = "redis")]
         "redis" | "rediss" | "redis+sentinel" | "redis+cluster" => redis::open(url).await,
         #[cfg(feature = "etcd")]
-        "etcd" | "etcds" => etcd::open(url).await,
+        "etcd" | "etcds" => etcd::open(url),
         #[cfg(feature = "consul")]
         "consul" | "consuls" => consul::open(url).await,
         _ => Err(ConnectError::UnknownScheme { scheme }),

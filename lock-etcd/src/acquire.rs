@@ -1,0 +1,275 @@
+//! `try_acquire`: taking a lock that is free.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use etcd_client::TxnResponse;
+use lock_core::{
+    AcquireRequest, Attempt, BackendError, Contention, ErrorKind, FencingToken, Grant, Operation, OwnerId, Ttl,
+};
+
+use crate::backend::Shared;
+use crate::error::{Failed, place_lost};
+use crate::group::Group;
+use crate::names::Place;
+use crate::owners::State;
+use crate::queue::{self, Seen, Taken};
+use crate::session::{Answer, IntoError, Session};
+use crate::value::{self, Arrival};
+
+const OPERATION: Operation = Operation::Acquire;
+
+impl Shared {
+    pub(crate) async fn try_acquire(self: &Arc<Self>, request: &AcquireRequest) -> Result<Attempt, BackendError> {
+        let ttl = self.capabilities().grantable(request.ttl())?;
+        let session = self.session();
+        match self.owners.state(request.owner()) {
+            Some(State::Waiting(_) | State::Holding(_)) => return self.ask_again(&session, request).await,
+            // Its lease is there, or being granted.
+            Some(State::Asking) => {}
+            None => {
+                // A read is cheaper than a write in vain, or than a lease for one.
+                let is_ready = self.settings.share_leases || self.leases.has_spare(ttl);
+                if !is_ready || self.is_contended(request.key()) {
+                    let seen = self.look_at_first(&session, request).await?;
+                    if seen.first.is_some() {
+                        return self.held(&session, request, &seen).await;
+                    }
+                }
+            }
+        }
+        self.take(&session, request, ttl).await
+    }
+
+    /// Takes the lock if its queue is empty.
+    async fn take(
+        self: &Arc<Self>,
+        session: &Arc<Session>,
+        request: &AcquireRequest,
+        ttl: Ttl,
+    ) -> Result<Attempt, BackendError> {
+        let sent = Instant::now();
+        let (taken, lives) = if self.settings.share_leases {
+            (self.take_in_a_group(session, request, ttl).await?, ttl)
+        } else {
+            self.take_with_a_lease(session, request, ttl).await?
+        };
+        match queue::taken(&taken) {
+            Taken::Now(token) => {
+                self.forget_contended(request.key());
+                Ok(self.granted(request, session, token, lives, sent))
+            }
+            // By an earlier request of this owner.
+            Taken::Seen(seen) if seen.own.is_some() => {
+                self.owners.with(request.owner(), |known| known.state = State::Waiting(seen.own_revision()));
+                self.ask_again(session, request).await
+            }
+            Taken::Seen(seen) if seen.first.is_none() => Err(given_up()),
+            Taken::Seen(seen) => {
+                self.leave_group(request.owner());
+                self.give_lease_back(session, request.owner());
+                self.held(session, request, &seen).await
+            }
+        }
+    }
+
+    /// With a spare lease both requests travel at once: the transaction, and the keep-alive that gives the lease its whole
+    /// TTL. That takes as long as one write.
+    async fn take_with_a_lease(
+        self: &Arc<Self>,
+        session: &Session,
+        request: &AcquireRequest,
+        ttl: Ttl,
+    ) -> Result<(TxnResponse, Ttl), BackendError> {
+        let value = value::encode(request, ttl, Arrival::Takes);
+        loop {
+            let lease = self.lease_for(session, OPERATION, request, ttl).await?;
+            let place = self.queue(request.key()).place(lease.id);
+            let sending = self.owners.sending(request, ttl);
+            let taking = self.send(session, OPERATION, queue::take(&place, lease.id, value.clone()));
+            let keeping = async {
+                match lease.fresh {
+                    Some(lives) => Ok(Some(lives)),
+                    None => self.keep(session, OPERATION, lease.id).await,
+                }
+            };
+            let (taken, lives) = tokio::join!(taking, keeping);
+            let taken = match taken {
+                Ok(Answer { value, tried_before }) => {
+                    sending.answered_unless(tried_before);
+                    Ok(value)
+                }
+                Err(Failed::NoLease) => {
+                    sending.answered_unless(false);
+                    Err(Failed::NoLease)
+                }
+                Err(failed) => return Err(failed.into_error(OPERATION)),
+            };
+            match (taken, lives.or_error(OPERATION)?) {
+                (Ok(taken), Some(lives)) => return Ok((taken, lives)),
+                // The lease is over, and what hung on it is gone. Another one.
+                _ => self.lease_is_over(request.owner(), lease.id),
+            }
+        }
+    }
+
+    /// Takes the lock with a lease that many locks share.
+    async fn take_in_a_group(
+        self: &Arc<Self>,
+        session: &Session,
+        request: &AcquireRequest,
+        ttl: Ttl,
+    ) -> Result<TxnResponse, BackendError> {
+        let place = self.own_place(request);
+        let value = value::encode(request, ttl, Arrival::Takes);
+        loop {
+            let sending = self.owners.sending(request, ttl);
+            let before = self.group_of(request.owner());
+            let group = self.join_group(session, &request.claim(), ttl, before).await.or_error(OPERATION)?;
+            self.owners.with(request.owner(), |known| known.group = Some(group.clone()));
+            match self.send(session, OPERATION, queue::take(&place, group.lease, value.clone())).await {
+                Ok(Answer { value, tried_before }) => {
+                    sending.answered_unless(tried_before);
+                    return Ok(value);
+                }
+                // The group's lease ended just now; another is granted.
+                Err(Failed::NoLease) => {
+                    sending.answered_unless(false);
+                    group.is_gone();
+                    self.groups.forget(&group);
+                }
+                Err(failed) => return Err(failed.into_error(OPERATION)),
+            }
+        }
+    }
+
+    /// An owner that has a place asks whether its turn has come. The lease is kept alive at the same time, so that the
+    /// grant is for a whole TTL; the read says whether the place is there, which a keep-alive doesn't.
+    async fn ask_again(
+        self: &Arc<Self>,
+        session: &Arc<Session>,
+        request: &AcquireRequest,
+    ) -> Result<Attempt, BackendError> {
+        let place = self.own_place(request);
+        let sent = Instant::now();
+        let looking = self.send(session, OPERATION, queue::look(&place));
+        let (seen, lives) = tokio::join!(looking, self.keep_owner(session, request, &place));
+        let (seen, lives) = (queue::seen(&seen.or_error(OPERATION)?.value), lives.or_error(OPERATION)?);
+        match (&seen.own, lives) {
+            (Some(_), Some(lives)) if seen.is_ours() => {
+                Ok(self.granted(request, session, seen.own_revision(), lives, sent))
+            }
+            (Some(_), Some(_)) => {
+                self.owners.with(request.owner(), |known| {
+                    known.state = State::Waiting(seen.own_revision());
+                    known.kept_alive = sent;
+                });
+                self.held_by(request, &seen)
+            }
+            _ => Err(self.place_is_gone(request.owner(), OPERATION)),
+        }
+    }
+
+    /// Keeps alive what an owner's key hangs on; `None` when that is gone.
+    async fn keep_owner(
+        self: &Arc<Self>,
+        session: &Session,
+        request: &AcquireRequest,
+        place: &Place,
+    ) -> Result<Option<Ttl>, Failed> {
+        let Some(group) = self.group_of(request.owner()) else {
+            return self.keep(session, OPERATION, place.lease).await;
+        };
+        let sent = Instant::now();
+        let lives = self.extend(session, OPERATION, &group).await? && group.renewed(request.owner(), sent);
+        Ok(lives.then(|| request.ttl().round_up_to(Duration::from_secs(1))))
+    }
+
+    fn granted(
+        self: &Arc<Self>,
+        request: &AcquireRequest,
+        session: &Arc<Session>,
+        revision: i64,
+        lives: Ttl,
+        sent: Instant,
+    ) -> Attempt {
+        self.owners.with(request.owner(), |known| {
+            known.state = State::Holding(revision);
+            known.kept_alive = sent;
+            known.hint = request.loss_hint().clone();
+        });
+        self.watch_later(session, request.claim(), revision);
+        Attempt::Granted(Grant::new(FencingToken::new(u64::try_from(revision).unwrap_or_default()), lives))
+    }
+
+    /// Its lease, if others share it.
+    pub(crate) fn group_of(&self, owner: OwnerId) -> Option<Arc<Group>> {
+        self.owners.with(owner, |known| known.group.clone()).flatten()
+    }
+
+    fn leave_group(&self, owner: OwnerId) {
+        if let Some(group) = self.owners.with(owner, |known| known.group.take()).flatten() {
+            group.leave(owner);
+        }
+    }
+
+    /// The owner's key, or what it hung on, is gone: the next try begins anew.
+    pub(crate) fn place_is_gone(&self, owner: OwnerId, operation: Operation) -> BackendError {
+        self.leave_group(owner);
+        let lease = self.owners.with(owner, |known| known.lease).flatten();
+        if let Some(lease) = lease {
+            self.lease_is_over(owner, lease);
+        }
+        self.owners.forget(owner);
+        place_lost(operation)
+    }
+
+    /// Somebody else's. Also how long their lease lives, unless this was asked a moment ago: it is told for people.
+    async fn held(&self, session: &Session, request: &AcquireRequest, seen: &Seen) -> Result<Attempt, BackendError> {
+        let is_news = !self.is_contended(request.key());
+        self.remember_contended(request.key());
+        let attempt = self.held_by(request, seen)?;
+        let (Attempt::Held(contention), Some(first), true) = (&attempt, &seen.first, is_news) else {
+            return Ok(attempt);
+        };
+        let left = self.time_to_live(session, OPERATION, first.lease()).await.ok().flatten();
+        let record = match (left, contention.record().ttl()) {
+            (Some((left, _)), Some(ttl)) => contention.record().clone().with_lease(ttl, Some(left.min(ttl.get()))),
+            (Some((left, granted)), None) => contention.record().clone().with_lease(granted, Some(left)),
+            (None, _) => return Ok(attempt),
+        };
+        Ok(Attempt::Held(Contention::new(record).with_waiters(contention.waiters().unwrap_or(0))))
+    }
+
+    fn held_by(&self, request: &AcquireRequest, seen: &Seen) -> Result<Attempt, BackendError> {
+        let Some(first) = &seen.first else { return Err(place_lost(OPERATION)) };
+        let own = u64::from(seen.own.is_some());
+        let record = value::record(request.key(), first);
+        Ok(Attempt::Held(Contention::new(record).with_waiters(seen.waiters().saturating_sub(own))))
+    }
+
+    async fn look_at_first(&self, session: &Session, request: &AcquireRequest) -> Result<Seen, BackendError> {
+        let txn = queue::look_at_first(&self.queue(request.key()));
+        let answer = self.send(session, OPERATION, txn).await.or_error(OPERATION)?;
+        Ok(queue::seen_first(&answer.value))
+    }
+
+    pub(crate) async fn send(
+        &self,
+        session: &Session,
+        operation: Operation,
+        txn: etcd_client::Txn,
+    ) -> Result<Answer<TxnResponse>, Failed> {
+        session
+            .call(operation, |mut link| {
+                let txn = txn.clone();
+                async move { link.kv.txn(txn).await }
+            })
+            .await
+    }
+}
+
+/// Only a request that was overtaken by its owner's release sees this.
+pub(crate) fn given_up() -> BackendError {
+    BackendError::new(ErrorKind::Protocol, OPERATION, "this owner has given up; a new acquisition has a new owner")
+}

@@ -1,0 +1,248 @@
+//! Leases that many locks share: for a process that holds thousands of them.
+//!
+//! A lease of its own costs the server a keep-alive for each lock and each third of its TTL. Here up to 500 locks hang
+//! on one lease, which lives for one and a half of their TTL and is kept alive when one of them is renewed. A lock of
+//! the group that isn't renewed is deleted by this process when its TTL is over, and before the lease is extended past
+//! that: so what is promised less is this alone. Should the whole process end just then, the lock lives as long as the
+//! lease does: up to one and a half TTL.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use lock_core::{Claim, Operation, OwnerId, Ttl};
+
+use crate::backend::Shared;
+use crate::error::Failed;
+use crate::owners::Watch;
+use crate::session::Session;
+
+/// How many locks share one lease: when it is lost, so are they all.
+const AT_MOST: usize = 500;
+
+/// The groups of this process, by the TTL of their locks in seconds.
+#[derive(Default)]
+pub(crate) struct Groups(Mutex<HashMap<u64, Vec<Arc<Group>>>>);
+
+pub(crate) struct Group {
+    pub(crate) lease: i64,
+    /// The TTL of the locks.
+    ttl: Duration,
+    /// How long the lease lives after it was kept alive.
+    lives: Duration,
+    /// The lease is gone, and all that hung on it.
+    over: AtomicBool,
+    members: Mutex<Members>,
+    /// One at a time extends the lease or deletes what is overdue.
+    turn: tokio::sync::Mutex<()>,
+}
+
+struct Members {
+    /// When each lock's TTL is over.
+    deadlines: HashMap<OwnerId, (Claim, Instant)>,
+    /// No member is overdue before this.
+    none_before: Instant,
+    /// Before the request was sent that kept the lease alive last.
+    kept_alive: Instant,
+}
+
+impl Shared {
+    /// A group with room for this owner, which is its member from now on. Its lease lives for a whole TTL at least.
+    /// Where an earlier request named a group already, it is that one: the key may hang on its lease.
+    pub(crate) async fn join_group(
+        self: &Arc<Self>,
+        session: &Session,
+        claim: &Claim,
+        ttl: Ttl,
+        before: Option<Arc<Group>>,
+    ) -> Result<Arc<Group>, Failed> {
+        let mut before = before.filter(|group| !group.is_over()).inspect(|group| group.enter(claim));
+        loop {
+            let group = match before.take().or_else(|| self.groups.with_room(claim, ttl)) {
+                Some(group) => group,
+                None => self.new_group(session, claim, ttl).await?,
+            };
+            match self.extend(session, Operation::Acquire, &group).await {
+                Ok(true) => return Ok(group),
+                Ok(false) => {}
+                Err(failed) => {
+                    group.leave(claim.owner());
+                    return Err(failed);
+                }
+            }
+        }
+    }
+
+    async fn new_group(&self, session: &Session, claim: &Claim, ttl: Ttl) -> Result<Arc<Group>, Failed> {
+        let lease = fastrand::i64(1..=i64::MAX);
+        let half_more = Ttl::new(ttl.get() + ttl.get() / 2).unwrap_or(ttl).round_up_to(Duration::from_secs(1));
+        let sent = Instant::now();
+        let granted = self.grant(session, Operation::Acquire, lease, half_more).await?.ok_or(Failed::LeaseExists)?;
+        let group = Arc::new(Group::new(lease, ttl.get(), granted.get(), sent));
+        group.enter(claim);
+        self.groups.lock().entry(ttl.get().as_secs()).or_default().push(group.clone());
+        Ok(group)
+    }
+
+    /// Sees to it that the lease lives for a whole TTL from now, and that nothing overdue lives on with it. `false` when
+    /// the lease is gone.
+    pub(crate) async fn extend(
+        self: &Arc<Self>,
+        session: &Session,
+        operation: Operation,
+        group: &Arc<Group>,
+    ) -> Result<bool, Failed> {
+        if group.is_over() || group.lives_on(Instant::now()) {
+            return Ok(!group.is_over());
+        }
+        let _turn = group.turn.lock().await;
+        let now = Instant::now();
+        for claim in group.overdue(now) {
+            self.delete_overdue(session, operation, group, &claim).await?;
+        }
+        if group.is_over() || group.lives_on(now) {
+            return Ok(!group.is_over());
+        }
+        let lives = self.keep(session, operation, group.lease).await?;
+        if lives.is_none() {
+            group.over.store(true, Ordering::Release);
+            self.groups.forget(group);
+            return Ok(false);
+        }
+        group.lock().kept_alive = now;
+        Ok(true)
+    }
+
+    /// Nobody renewed it: its key goes, and what its owner may still have on its way comes to nothing.
+    async fn delete_overdue(
+        self: &Arc<Self>,
+        session: &Session,
+        operation: Operation,
+        group: &Group,
+        claim: &Claim,
+    ) -> Result<(), Failed> {
+        let place = self.place_of(claim.key(), claim.owner());
+        let ttl = Ttl::new(group.ttl).unwrap_or_default();
+        self.withdraw(session, operation, &place, ttl).await?;
+        group.leave(claim.owner());
+        tracing::debug!(key = %claim.key(), "a lock that was not renewed was deleted from its shared lease");
+        let hint = self.owners.with(claim.owner(), |known| {
+            known.watch = Watch::Deleted;
+            known.hint.clone()
+        });
+        if let Some(hint) = hint {
+            hint.fire(claim.owner());
+        }
+        Ok(())
+    }
+}
+
+impl Groups {
+    fn with_room(&self, claim: &Claim, ttl: Ttl) -> Option<Arc<Group>> {
+        let groups = self.lock();
+        let group = groups.get(&ttl.get().as_secs())?.iter().find(|group| !group.is_over() && group.has_room())?;
+        group.enter(claim);
+        Some(group.clone())
+    }
+
+    pub(crate) fn forget(&self, group: &Arc<Group>) {
+        let mut groups = self.lock();
+        if let Some(same) = groups.get_mut(&group.ttl.as_secs()) {
+            same.retain(|other| !Arc::ptr_eq(other, group));
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<u64, Vec<Arc<Group>>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Group {
+    fn new(lease: i64, ttl: Duration, lives: Duration, kept_alive: Instant) -> Self {
+        let members = Members { deadlines: HashMap::new(), none_before: kept_alive + ttl, kept_alive };
+        Self {
+            lease,
+            ttl,
+            lives,
+            over: AtomicBool::new(false),
+            members: Mutex::new(members),
+            turn: tokio::sync::Mutex::default(),
+        }
+    }
+
+    /// The lease turned out to be gone.
+    pub(crate) fn is_gone(&self) {
+        self.over.store(true, Ordering::Release);
+    }
+
+    fn is_over(&self) -> bool {
+        self.over.load(Ordering::Acquire)
+    }
+
+    fn has_room(&self) -> bool {
+        self.lock().deadlines.len() < AT_MOST
+    }
+
+    fn enter(&self, claim: &Claim) {
+        let deadline = Instant::now() + self.ttl;
+        self.lock().deadlines.insert(claim.owner(), (claim.clone(), deadline));
+    }
+
+    pub(crate) fn leave(&self, owner: OwnerId) {
+        self.lock().deadlines.remove(&owner);
+    }
+
+    /// A lock was renewed, by a request sent then. `false` when it isn't a member any more.
+    pub(crate) fn renewed(&self, owner: OwnerId, sent: Instant) -> bool {
+        let mut members = self.lock();
+        let Some((_, deadline)) = members.deadlines.get_mut(&owner) else { return false };
+        *deadline = sent + self.ttl;
+        true
+    }
+
+    /// Whether the lease lives for a whole TTL from `now`, and no member is overdue.
+    fn lives_on(&self, now: Instant) -> bool {
+        let members = self.lock();
+        members.kept_alive + self.lives >= now + self.ttl && now < members.none_before
+    }
+
+    fn overdue(&self, now: Instant) -> Vec<Claim> {
+        let mut members = self.lock();
+        let overdue: Vec<Claim> =
+            members.deadlines.values().filter(|(_, at)| *at <= now).map(|(claim, _)| claim.clone()).collect();
+        if overdue.is_empty() {
+            // Deadlines only move on, and whoever enters has a whole TTL.
+            members.none_before = members.deadlines.values().map(|(_, at)| *at).min().unwrap_or(now + self.ttl);
+        }
+        overdue
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Members> {
+        self.members.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lease_is_extended_when_it_would_not_last_for_a_ttl_or_a_member_is_overdue() {
+        let began = Instant::now();
+        let seconds = Duration::from_secs;
+        let group = Group::new(1, seconds(10), seconds(15), began);
+        assert!(group.lives_on(began + seconds(4)));
+        assert!(!group.lives_on(began + seconds(6)), "it lives for nine seconds more");
+        let claim = Claim::new(lock_core::LockKey::new("x").unwrap(), OwnerId::mint());
+        group.enter(&claim);
+        group.lock().kept_alive = began + seconds(10);
+        assert!(!group.lives_on(began + seconds(11)), "nobody has looked for overdue members");
+        assert_eq!(group.overdue(began + seconds(11)), [claim.clone()]);
+        assert!(group.renewed(claim.owner(), began + seconds(9)));
+        assert!(group.overdue(began + seconds(11)).is_empty());
+        assert!(group.lives_on(began + seconds(11)));
+        group.leave(claim.owner());
+        assert!(!group.renewed(claim.owner(), began));
+    }
+}

@@ -1,0 +1,235 @@
+//! Keeping leases alive: all of a runtime's over a few streams, not one stream a lock.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use etcd_client::{Error, LeaseKeepAliveStream, LeaseKeeper};
+use lock_core::{Operation, Ttl};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::AbortHandle;
+use tokio::time::timeout;
+
+use crate::error::{self, Failed};
+use crate::session::{Link, Session};
+
+/// The server answers a stream's requests one after the other, and waits on one whose lease is just ending: a second
+/// stream halves whom that delays. It costs nothing.
+const STREAMS: usize = 2;
+
+/// The streams; each is opened when it is needed, and again after it broke.
+#[derive(Default)]
+pub(crate) struct KeepAlives {
+    streams: [Mutex<Option<Stream>>; STREAMS],
+}
+
+/// A stream to one endpoint.
+#[derive(Clone)]
+struct Stream {
+    endpoint: usize,
+    send: mpsc::UnboundedSender<i64>,
+    asked: Asked,
+    task: AbortHandle,
+}
+
+/// Who waits for an answer, by lease.
+#[derive(Clone, Default)]
+struct Asked(Arc<Mutex<HashMap<i64, Vec<oneshot::Sender<Reply>>>>>);
+
+/// The TTL, zero when there is no such lease; or why the stream broke.
+type Reply = Result<i64, Arc<Error>>;
+
+impl KeepAlives {
+    /// Extends a lease to its TTL from now; `None` when there is no such lease.
+    pub(crate) async fn renew(
+        &self,
+        session: &Session,
+        operation: Operation,
+        lease: i64,
+        limit: Duration,
+    ) -> Result<Option<Ttl>, Failed> {
+        let mut tries = 0;
+        loop {
+            let stream = self.stream(session, operation, lease).await?;
+            let name = session.name(stream.endpoint);
+            let failed = match timeout(limit, stream.ask(lease)).await {
+                Ok(Ok(seconds)) => return Ok(whole_seconds(seconds)),
+                Ok(Err(error)) => error::failed(operation, name, shared(&error)),
+                Err(_) => {
+                    session.distrust(stream.endpoint);
+                    Failed::Other(error::timed_out(operation, name, limit))
+                }
+            };
+            self.forget(&stream);
+            session.move_on(stream.endpoint);
+            tries += 1;
+            if tries >= session.endpoints() || !error::another_may_help(&failed) {
+                return Err(failed);
+            }
+        }
+    }
+
+    async fn stream(&self, session: &Session, operation: Operation, lease: i64) -> Result<Stream, Failed> {
+        let usable = |stream: &Stream| stream.endpoint == session.index() && !stream.send.is_closed();
+        if let Some(stream) = self.slot(lease).as_ref().filter(|stream| usable(stream)) {
+            return Ok(stream.clone());
+        }
+        let endpoint = session.index();
+        let link = session.link(endpoint, operation).await?;
+        let mut slot = self.slot(lease);
+        // Another was quicker.
+        if let Some(stream) = slot.as_ref().filter(|stream| usable(stream)) {
+            return Ok(stream.clone());
+        }
+        let stream = Stream::open(endpoint, link);
+        if let Some(old) = slot.replace(stream.clone()) {
+            old.task.abort();
+        }
+        Ok(stream)
+    }
+
+    /// A stream that failed somebody serves nobody any more.
+    fn forget(&self, stream: &Stream) {
+        for slot in &self.streams {
+            let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
+            if slot.as_ref().is_some_and(|current| current.send.same_channel(&stream.send)) {
+                *slot = None;
+                stream.task.abort();
+            }
+        }
+    }
+
+    /// Ends the streams to one endpoint.
+    pub(crate) fn close_to(&self, endpoint: usize) {
+        for slot in &self.streams {
+            let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(stream) = slot.take_if(|stream| stream.endpoint == endpoint) {
+                stream.task.abort();
+            }
+        }
+    }
+
+    fn slot(&self, lease: i64) -> MutexGuard<'_, Option<Stream>> {
+        let index = usize::try_from(lease).unwrap_or(0) % STREAMS;
+        self.streams[index].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Stream {
+    fn open(endpoint: usize, link: Link) -> Self {
+        let (send, requests) = mpsc::unbounded_channel();
+        let asked = Asked::default();
+        let task = tokio::spawn(run(link, requests, OnEnd(asked.clone()))).abort_handle();
+        Self { endpoint, send, asked, task }
+    }
+
+    async fn ask(&self, lease: i64) -> Reply {
+        let (reply, answer) = oneshot::channel();
+        self.asked.lock().entry(lease).or_default().push(reply);
+        if self.send.send(lease).is_err() {
+            self.asked.lock().remove(&lease);
+            return Err(ended());
+        }
+        answer.await.unwrap_or_else(|_| Err(ended()))
+    }
+}
+
+impl Asked {
+    fn lock(&self) -> MutexGuard<'_, HashMap<i64, Vec<oneshot::Sender<Reply>>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// One answer for all who asked for this lease: each of them asked before it came.
+    fn answer(&self, lease: i64, seconds: i64) {
+        for reply in self.lock().remove(&lease).unwrap_or_default() {
+            // Who went away needs no answer.
+            drop(reply.send(Ok(seconds)));
+        }
+    }
+}
+
+/// Tells all who wait that no answer will come, however the stream's task ends.
+struct OnEnd(Asked);
+
+impl Drop for OnEnd {
+    fn drop(&mut self) {
+        self.0.lock().clear();
+    }
+}
+
+async fn run(mut link: Link, mut requests: mpsc::UnboundedReceiver<i64>, asked: OnEnd) {
+    let end = match open(&mut link, &mut requests, &asked.0).await {
+        Ok(Some((keeper, responses))) => tokio::select! {
+            end = read(responses, &asked.0) => end,
+            end = write(keeper, &mut requests) => end,
+        },
+        Ok(None) => return,
+        Err(error) => error,
+    };
+    requests.close();
+    let end = Arc::new(end);
+    for (_, replies) in asked.0.lock().drain() {
+        for reply in replies {
+            drop(reply.send(Err(end.clone())));
+        }
+    }
+}
+
+/// Opens the stream. The driver can do that only with a lease that lives, and keeps the first answer to itself.
+async fn open(
+    link: &mut Link,
+    requests: &mut mpsc::UnboundedReceiver<i64>,
+    asked: &Asked,
+) -> Result<Option<(LeaseKeeper, LeaseKeepAliveStream)>, Error> {
+    while let Some(lease) = requests.recv().await {
+        match link.lease.keep_alive(lease).await {
+            Ok((mut keeper, responses)) => {
+                keeper.keep_alive().await?;
+                return Ok(Some((keeper, responses)));
+            }
+            Err(Error::LeaseKeepAliveError(said)) if said.contains("lease not found") => asked.answer(lease, 0),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(None)
+}
+
+async fn read(mut responses: LeaseKeepAliveStream, asked: &Asked) -> Error {
+    loop {
+        match responses.message().await {
+            Ok(Some(response)) => asked.answer(response.id(), response.ttl()),
+            Ok(None) => return Error::LeaseKeepAliveError("the server ended the stream of keep-alives".to_owned()),
+            Err(error) => return error,
+        }
+    }
+}
+
+/// One handle serves all leases: it sends what its field says.
+async fn write(mut keeper: LeaseKeeper, requests: &mut mpsc::UnboundedReceiver<i64>) -> Error {
+    while let Some(lease) = requests.recv().await {
+        keeper.id = lease;
+        if let Err(error) = keeper.keep_alive().await {
+            return error;
+        }
+    }
+    Error::LeaseKeepAliveError("nobody needs it any more".to_owned())
+}
+
+fn ended() -> Arc<Error> {
+    Arc::new(Error::LeaseKeepAliveError("the stream of keep-alives ended".to_owned()))
+}
+
+/// The driver's errors can't be cloned; a status can.
+fn shared(error: &Error) -> Error {
+    match error {
+        Error::GRpcStatus(status) => Error::GRpcStatus(status.clone()),
+        other => Error::LeaseKeepAliveError(other.to_string()),
+    }
+}
+
+/// The server counts in seconds, and says zero or less of a lease that is over.
+pub(crate) fn whole_seconds(seconds: i64) -> Option<Ttl> {
+    let seconds = u64::try_from(seconds).ok().filter(|seconds| *seconds > 0)?;
+    // A longer lease than ours can be is none of ours; it lives at least as long as the longest.
+    Some(Ttl::new(Duration::from_secs(seconds).min(Ttl::MAX)).unwrap_or_default())
+}

@@ -1,0 +1,120 @@
+//! What this process knows of its owners: who waits, who holds, and whose requests are still unanswered.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use lock_core::{AcquireRequest, LossHint, OwnerId, Ttl};
+
+use crate::group::Group;
+use crate::watch::Watching;
+
+/// The owners that may have something at the store. All of it could be asked of the store; knowing it saves requests,
+/// and where it isn't known, the store is asked.
+#[derive(Default)]
+pub(crate) struct Owners(Mutex<HashMap<OwnerId, Owner>>);
+
+pub(crate) struct Owner {
+    pub(crate) state: State,
+    pub(crate) ttl: Ttl,
+    /// When the lease was last kept alive: before the request was sent.
+    pub(crate) kept_alive: Instant,
+    /// Requests that could still be applied. Whoever gives up must make sure that they aren't.
+    pub(crate) unanswered: u32,
+    pub(crate) hint: LossHint,
+    pub(crate) watch: Watch,
+    /// The lease that is its own.
+    pub(crate) lease: Option<i64>,
+    /// The lease that it shares with others.
+    pub(crate) group: Option<Arc<Group>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum State {
+    /// Requests were sent. What became of them isn't known yet.
+    Asking,
+    /// In the queue, since this revision.
+    Waiting(i64),
+    /// Granted, with this revision as token.
+    Holding(i64),
+}
+
+/// What watches the key of a holder.
+#[derive(Default)]
+pub(crate) enum Watch {
+    #[default]
+    None,
+    /// Asked for, and not in place yet.
+    Begun(Watching),
+    /// In place, and the key was read after that.
+    Live(#[expect(dead_code, reason = "dropping it ends the watch")] Watching),
+    /// It told that the key is gone.
+    Deleted,
+}
+
+impl Owners {
+    pub(crate) fn state(&self, owner: OwnerId) -> Option<State> {
+        self.lock().get(&owner).map(|known| known.state)
+    }
+
+    /// Looks at what is known of an owner, or changes it.
+    pub(crate) fn with<T>(&self, owner: OwnerId, look: impl FnOnce(&mut Owner) -> T) -> Option<T> {
+        self.lock().get_mut(&owner).map(look)
+    }
+
+    pub(crate) fn remove(&self, owner: OwnerId) -> Option<Owner> {
+        self.lock().remove(&owner)
+    }
+
+    pub(crate) fn put_back(&self, owner: OwnerId, known: Owner) {
+        self.lock().insert(owner, known);
+    }
+
+    /// Forgets an owner of whom nothing is left at the store, unless requests of its may still be applied.
+    pub(crate) fn forget(&self, owner: OwnerId) {
+        let mut owners = self.lock();
+        match owners.get_mut(&owner) {
+            Some(known) if known.unanswered > 0 => known.state = State::Asking,
+            _ => drop(owners.remove(&owner)),
+        }
+    }
+
+    /// Notes that something is being sent that could be applied late. Counts as unanswered unless it is told otherwise.
+    pub(crate) fn sending<'a>(&'a self, request: &AcquireRequest, ttl: Ttl) -> Sending<'a> {
+        let mut owners = self.lock();
+        let known = owners.entry(request.owner()).or_insert_with(|| Owner {
+            state: State::Asking,
+            ttl,
+            kept_alive: Instant::now(),
+            unanswered: 0,
+            hint: request.loss_hint().clone(),
+            watch: Watch::None,
+            lease: None,
+            group: None,
+        });
+        known.unanswered += 1;
+        Sending { owners: self, owner: request.owner() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<OwnerId, Owner>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A request under way. Dropped without an answer, it may be applied at any time.
+#[must_use]
+pub(crate) struct Sending<'a> {
+    owners: &'a Owners,
+    owner: OwnerId,
+}
+
+impl Sending<'_> {
+    /// It was applied or refused, and can't be applied later; unless it was sent before, over another way, and that has no
+    /// answer.
+    pub(crate) fn answered_unless(self, tried_before: bool) {
+        if tried_before {
+            return;
+        }
+        self.owners.with(self.owner, |known| known.unanswered = known.unanswered.saturating_sub(1));
+    }
+}

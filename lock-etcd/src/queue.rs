@@ -1,0 +1,207 @@
+//! The requests about a queue, and what their answers mean. Each can be repeated.
+
+use etcd_client::{
+    Compare, CompareOp, GetOptions, GetResponse, KeyValue, PutOptions, SortOrder, SortTarget, Txn, TxnOp,
+    TxnOpResponse, TxnResponse,
+};
+
+use crate::names::{Place, Queue};
+
+/// What a look at a queue showed.
+#[derive(Debug, Default)]
+pub(crate) struct Seen {
+    /// The owner's own key.
+    pub(crate) own: Option<KeyValue>,
+    /// The lowest create revision: who holds the lock.
+    pub(crate) first: Option<KeyValue>,
+    /// How many keys are in the queue, the holder's included.
+    pub(crate) count: i64,
+}
+
+impl Seen {
+    /// Whether the owner's key is there, and the first of all.
+    pub(crate) fn is_ours(&self) -> bool {
+        matches!((&self.own, &self.first), (Some(own), Some(first)) if own.key() == first.key())
+    }
+
+    /// The create revision of the own key; zero when there is none.
+    pub(crate) fn own_revision(&self) -> i64 {
+        self.own.as_ref().map_or(0, KeyValue::create_revision)
+    }
+
+    pub(crate) fn waiters(&self) -> u64 {
+        u64::try_from(self.count - 1).unwrap_or(0)
+    }
+}
+
+/// How a try to take the lock ended.
+pub(crate) enum Taken {
+    /// Nobody was there. The create revision is the token.
+    Now(i64),
+    /// Somebody was: perhaps this owner, by an earlier request.
+    Seen(Seen),
+}
+
+/// What came of asking for a place in the queue.
+pub(crate) struct Joined {
+    /// The create revision of the own key; `None` when the owner has given up.
+    pub(crate) revision: Option<i64>,
+    /// Who came just before. Unknown where the place was there already.
+    pub(crate) before: Before,
+}
+
+pub(crate) enum Before {
+    Nobody,
+    Key(Vec<u8>),
+    Unknown,
+}
+
+/// Takes the lock if the queue is empty, else looks at it. "The queue is empty" is compared over the whole range, so a
+/// newcomer overtakes nobody and leaves nothing behind.
+pub(crate) fn take(place: &Place, lease: i64, value: Vec<u8>) -> Txn {
+    let empty = Compare::create_revision(place.queue.start(), CompareOp::Equal, 0).with_range(place.queue.end());
+    Txn::new()
+        .when([empty, has_not_withdrawn(place)])
+        .and_then([put(place, lease, value), own(place, true)])
+        .or_else([own(place, false), first(&place.queue)])
+}
+
+pub(crate) fn taken(response: &TxnResponse) -> Taken {
+    if response.succeeded() {
+        return Taken::Now(gets(response).next().map_or(0, |get| created(&get)));
+    }
+    Taken::Seen(seen(response))
+}
+
+/// Looks at the queue: the own key and the first. A linearizable read of both at one revision.
+pub(crate) fn look(place: &Place) -> Txn {
+    Txn::new().and_then([own(place, true), first(&place.queue)])
+}
+
+pub(crate) fn seen(response: &TxnResponse) -> Seen {
+    let mut gets = gets(response);
+    let own = gets.next().and_then(|get| get.kvs().first().cloned());
+    let first = gets.next();
+    let count = first.as_ref().map_or(0, GetResponse::count);
+    Seen { own, first: first.and_then(|get| get.kvs().first().cloned()), count }
+}
+
+/// Looks at the first of the queue alone.
+pub(crate) fn look_at_first(queue: &Queue) -> Txn {
+    Txn::new().and_then([first(queue)])
+}
+
+pub(crate) fn seen_first(response: &TxnResponse) -> Seen {
+    let first = gets(response).next();
+    let count = first.as_ref().map_or(0, GetResponse::count);
+    Seen { own: None, first: first.and_then(|get| get.kvs().first().cloned()), count }
+}
+
+/// Joins the queue at its end, unless the owner is in it.
+pub(crate) fn join(place: &Place, lease: i64, value: Vec<u8>) -> Txn {
+    let last = TxnOp::get(
+        place.queue.start(),
+        Some(range(&place.queue).with_sort(SortTarget::Create, SortOrder::Descend).with_limit(1).with_keys_only()),
+    );
+    Txn::new()
+        .when([Compare::create_revision(place.key.clone(), CompareOp::Equal, 0), has_not_withdrawn(place)])
+        // The look comes before the put: the last one then is who came before.
+        .and_then([last, put(place, lease, value), own(place, true)])
+        .or_else([own(place, true)])
+}
+
+pub(crate) fn joined(response: &TxnResponse) -> Joined {
+    let mut gets = gets(response);
+    let before = if response.succeeded() {
+        let last = gets.next().and_then(|get| get.kvs().first().map(|last| last.key().to_vec()));
+        last.map_or(Before::Nobody, Before::Key)
+    } else {
+        Before::Unknown
+    };
+    let revision = gets.next().map(|own| created(&own)).filter(|revision| *revision > 0);
+    Joined { revision, before }
+}
+
+/// The revision that created the key; zero when there is none. Not the revision in an answer's header: that is the
+/// store's, which others move.
+fn created(get: &GetResponse) -> i64 {
+    get.kvs().first().map_or(0, KeyValue::create_revision)
+}
+
+/// The range options that find who came just before the place with this create revision.
+pub(crate) fn before_options(queue: &Queue, revision: i64) -> GetOptions {
+    range(queue)
+        .with_max_create_revision(revision - 1)
+        .with_sort(SortTarget::Create, SortOrder::Descend)
+        .with_limit(1)
+        .with_keys_only()
+}
+
+/// Whether two keys exist, read at one revision.
+pub(crate) fn both(own: &[u8], before: &[u8]) -> Txn {
+    let get = |key: &[u8]| TxnOp::get(key, Some(GetOptions::new().with_keys_only()));
+    Txn::new().and_then([get(own), get(before)])
+}
+
+pub(crate) fn both_exist(response: &TxnResponse) -> (bool, bool) {
+    let mut exists = gets(response).map(|get| !get.kvs().is_empty());
+    (exists.next().unwrap_or(false), exists.next().unwrap_or(false))
+}
+
+/// Leaves the queue as the holder, by the revision that was granted: the key with it was the first then, and the first
+/// stays the first.
+pub(crate) fn leave_as_holder(place: &Place, token: i64) -> Txn {
+    Txn::new()
+        .when([Compare::create_revision(place.key.clone(), CompareOp::Equal, token)])
+        .and_then([TxnOp::delete(place.key.clone(), None)])
+}
+
+/// Leaves the queue from wherever the owner is in it.
+pub(crate) fn leave(place: &Place) -> Txn {
+    Txn::new().when([Compare::create_revision(place.key.clone(), CompareOp::Greater, 0)]).and_then([
+        own(place, true),
+        first(&place.queue),
+        TxnOp::delete(place.key.clone(), None),
+    ])
+}
+
+/// Writes down that the owner gave up, and takes its key away.
+pub(crate) fn withdraw(place: &Place, lease: i64) -> Txn {
+    Txn::new().and_then([
+        TxnOp::delete(place.key.clone(), None),
+        TxnOp::put(place.withdrawn(), "", Some(PutOptions::new().with_lease(lease))),
+    ])
+}
+
+fn has_not_withdrawn(place: &Place) -> Compare {
+    Compare::create_revision(place.withdrawn(), CompareOp::Equal, 0)
+}
+
+fn put(place: &Place, lease: i64, value: Vec<u8>) -> TxnOp {
+    TxnOp::put(place.key.clone(), value, Some(PutOptions::new().with_lease(lease)))
+}
+
+fn own(place: &Place, keys_only: bool) -> TxnOp {
+    let options = GetOptions::new();
+    TxnOp::get(place.key.clone(), Some(if keys_only { options.with_keys_only() } else { options }))
+}
+
+fn first(queue: &Queue) -> TxnOp {
+    TxnOp::get(queue.start(), Some(first_options(queue)))
+}
+
+/// The first of a queue: who holds the lock.
+pub(crate) fn first_options(queue: &Queue) -> GetOptions {
+    range(queue).with_sort(SortTarget::Create, SortOrder::Ascend).with_limit(1)
+}
+
+fn range(queue: &Queue) -> GetOptions {
+    GetOptions::new().with_range(queue.end())
+}
+
+fn gets(response: &TxnResponse) -> impl Iterator<Item = GetResponse> {
+    response.op_responses().into_iter().filter_map(|response| match response {
+        TxnOpResponse::Get(get) => Some(get),
+        _ => None,
+    })
+}

@@ -1,0 +1,77 @@
+//! `renew`: keeping a lease alive, and seeing that the lock is still ours.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use lock_core::{BackendError, Lease, Operation, Renewal, Ttl};
+
+use crate::admin::is_of_this_key_alone;
+use crate::backend::Shared;
+use crate::owners::{State, Watch};
+use crate::session::{IntoError, Session};
+
+const OPERATION: Operation = Operation::Renew;
+
+/// How much of the TTL one request may take: the next endpoint needs its turn before the deadline.
+const PART_OF_TTL: u32 = 4;
+
+impl Shared {
+    /// A keep-alive speaks of the lease alone, and before 3.4.38, 3.5.23 and 3.6.5 it may even speak well of one that was
+    /// revoked. So the key must be watched; where it isn't (yet), it is read.
+    pub(crate) async fn renew(self: &Arc<Self>, lease: &Lease) -> Result<Renewal, BackendError> {
+        let session = self.session();
+        let token = i64::try_from(lease.token().get()).unwrap_or(i64::MAX);
+        let known = self.owners.with(lease.owner(), |known| {
+            let is_holder = known.state == State::Holding(token) && !matches!(known.watch, Watch::Deleted);
+            (is_holder, matches!(known.watch, Watch::Live(_)), known.lease, known.group.clone())
+        });
+        let Some((is_holder, is_watched, own, group)) = known else {
+            return self.renew_unknown(&session, lease, token).await;
+        };
+        // In the queue, granted something else, or told that its key is gone.
+        if !is_holder {
+            return Ok(Renewal::Lost);
+        }
+        let sent = Instant::now();
+        let lives = match (group, own) {
+            (Some(group), _) => {
+                let lives = self.extend(&session, OPERATION, &group).await.or_error(OPERATION)?;
+                (lives && group.renewed(lease.owner(), sent)).then_some(lease.ttl())
+            }
+            (None, Some(own)) => {
+                let limit = session.limit().min(lease.ttl().get() / PART_OF_TTL);
+                session.keep_alives.renew(&session, OPERATION, own, limit).await.or_error(OPERATION)?
+            }
+            (None, None) => None,
+        };
+        let Some(lives) = lives else { return Ok(Renewal::Lost) };
+        self.owners.with(lease.owner(), |known| known.kept_alive = sent);
+        if !is_watched {
+            let key = self.place_of(lease.key(), lease.owner()).key;
+            if !session.checks.is(&session, OPERATION, &key, token).await.or_error(OPERATION)? {
+                return Ok(Renewal::Lost);
+            }
+        }
+        Ok(Renewal::Renewed(lives))
+    }
+
+    /// An owner that this backend knows nothing of: another backend's. Its key tells the lease.
+    async fn renew_unknown(
+        self: &Arc<Self>,
+        session: &Session,
+        lease: &Lease,
+        token: i64,
+    ) -> Result<Renewal, BackendError> {
+        let found = self.find(session, OPERATION, lease.key(), lease.owner()).await?;
+        let Some((place, _)) = found.filter(|(place, _)| place.create_revision() == token) else {
+            return Ok(Renewal::Lost);
+        };
+        // A lease that others share is kept alive by the process that shares it, and only there.
+        if !is_of_this_key_alone(&place) {
+            return Ok(Renewal::Lost);
+        }
+        let lives: Option<Ttl> = self.keep(session, OPERATION, place.lease()).await.or_error(OPERATION)?;
+        let asked = lease.ttl().round_up_to(Duration::from_secs(1));
+        Ok(lives.filter(|lives| *lives >= asked).map_or(Renewal::Lost, Renewal::Renewed))
+    }
+}

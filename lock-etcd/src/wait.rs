@@ -1,0 +1,193 @@
+//! `wait`: a place in the queue, and an eye on the one before.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use lock_core::{AcquireRequest, BackendError, ErrorKind, Operation, Outcome, Ttl};
+use tokio::sync::mpsc;
+use tokio::time::{sleep, sleep_until, timeout};
+
+use crate::acquire::given_up;
+use crate::backend::{LOOK_ANYWAY, Shared};
+use crate::error::{Failed, timed_out};
+use crate::names::Place;
+use crate::owners::State;
+use crate::queue::{self, Before};
+use crate::session::{Answer, IntoError, Session};
+use crate::value::{self, Arrival};
+use crate::watch::{News, Watching};
+
+const OPERATION: Operation = Operation::Wait;
+
+/// Whose key it is that a watch tells of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Whose {
+    Own,
+    Before,
+}
+
+impl Shared {
+    /// Returns when the one before is gone. Whether the lock is ours then is for `try_acquire` to see: the one before
+    /// may have been a waiter that gave up.
+    pub(crate) async fn wait(self: &Arc<Self>, request: &AcquireRequest) -> Result<(), BackendError> {
+        let ttl = self.capabilities().grantable(request.ttl())?;
+        let session = self.session();
+        let Some(before) = self.line_up(&session, request, ttl).await? else { return Ok(()) };
+        let place = self.own_place(request);
+        let (tell, mut told) = mpsc::unbounded_channel();
+        let _own = watch(&session, Whose::Own, place.key.clone(), &tell).await?;
+        let _before = watch(&session, Whose::Before, before.clone(), &tell).await?;
+        both_live(&session, &mut told).await?;
+        loop {
+            // What happened before the watches were in place, and what a silent one forgot.
+            let read = self.send(&session, OPERATION, queue::both(&place.key, &before)).await.or_error(OPERATION)?;
+            match queue::both_exist(&read.value) {
+                (false, _) => return Err(self.place_is_gone(request.owner(), OPERATION)),
+                (true, false) => return Ok(()),
+                (true, true) => {}
+            }
+            let look_anyway = sleep(LOOK_ANYWAY.mul_f64(0.8 + 0.4 * fastrand::f64()));
+            tokio::pin!(look_anyway);
+            loop {
+                let keep_at = self.next_keep_alive(request, ttl);
+                tokio::select! {
+                    news = told.recv() => match news {
+                        Some((Whose::Own, News::Deleted)) => return Err(self.place_is_gone(request.owner(), OPERATION)),
+                        Some((Whose::Before, News::Deleted)) => return Ok(()),
+                        Some((_, News::Broken(why))) => return Err(broken(&why)),
+                        Some((_, News::Live)) | None => {}
+                    },
+                    () = sleep_until(keep_at.into()) => self.keep_place(&session, request, &place).await?,
+                    () = &mut look_anyway => break,
+                }
+            }
+        }
+    }
+
+    /// Takes a place in the queue, or keeps the one that the owner has. The key of the one before; `None` when there is
+    /// none.
+    async fn line_up(
+        self: &Arc<Self>,
+        session: &Session,
+        request: &AcquireRequest,
+        ttl: Ttl,
+    ) -> Result<Option<Vec<u8>>, BackendError> {
+        let revision = match self.owners.state(request.owner()) {
+            Some(State::Waiting(revision) | State::Holding(revision)) => revision,
+            _ => match self.join(session, request, ttl).await? {
+                (_, Before::Nobody) => return Ok(None),
+                (_, Before::Key(before)) => return Ok(Some(before)),
+                (revision, Before::Unknown) => revision,
+            },
+        };
+        let queue = self.queue(request.key());
+        let before = session
+            .call(OPERATION, |mut link| {
+                let (start, options) = (queue.start(), queue::before_options(&queue, revision));
+                async move { link.kv.get(start, Some(options)).await }
+            })
+            .await
+            .or_error(OPERATION)?;
+        Ok(before.value.kvs().first().map(|before| before.key().to_vec()))
+    }
+
+    /// As a free lock is taken, but at the end of the queue.
+    async fn join(
+        self: &Arc<Self>,
+        session: &Session,
+        request: &AcquireRequest,
+        ttl: Ttl,
+    ) -> Result<(i64, Before), BackendError> {
+        let value = value::encode(request, ttl, Arrival::Waits);
+        loop {
+            let sent = Instant::now();
+            let lease = self.lease_for(session, OPERATION, request, ttl).await?;
+            let place = self.queue(request.key()).place(lease.id);
+            let sending = self.owners.sending(request, ttl);
+            let joining = self.send(session, OPERATION, queue::join(&place, lease.id, value.clone()));
+            let keeping = async {
+                match lease.fresh {
+                    Some(lives) => Ok(Some(lives)),
+                    None => self.keep(session, OPERATION, lease.id).await,
+                }
+            };
+            let (joined, lives) = tokio::join!(joining, keeping);
+            let joined = match joined {
+                Ok(Answer { value, tried_before }) => {
+                    sending.answered_unless(tried_before);
+                    Some(queue::joined(&value))
+                }
+                Err(Failed::NoLease) => {
+                    sending.answered_unless(false);
+                    None
+                }
+                Err(failed) => return Err(failed.into_error(OPERATION)),
+            };
+            let (Some(joined), Some(_)) = (joined, lives.or_error(OPERATION)?) else {
+                self.lease_is_over(request.owner(), lease.id);
+                continue;
+            };
+            let revision = joined.revision.ok_or_else(given_up)?;
+            self.owners.with(request.owner(), |known| {
+                known.state = State::Waiting(revision);
+                known.kept_alive = sent;
+            });
+            return Ok((revision, joined.before));
+        }
+    }
+
+    fn next_keep_alive(&self, request: &AcquireRequest, ttl: Ttl) -> Instant {
+        let last = self.owners.with(request.owner(), |known| known.kept_alive);
+        last.unwrap_or_else(Instant::now) + ttl.get() / 3
+    }
+
+    async fn keep_place(&self, session: &Session, request: &AcquireRequest, place: &Place) -> Result<(), BackendError> {
+        let sent = Instant::now();
+        if self.keep(session, OPERATION, place.lease).await.or_error(OPERATION)?.is_none() {
+            return Err(self.place_is_gone(request.owner(), OPERATION));
+        }
+        self.owners.with(request.owner(), |known| known.kept_alive = sent);
+        Ok(())
+    }
+}
+
+async fn watch(
+    session: &Session,
+    whose: Whose,
+    key: Vec<u8>,
+    tell: &mpsc::UnboundedSender<(Whose, News)>,
+) -> Result<Watching, BackendError> {
+    let tell = tell.clone();
+    // Who has stopped waiting needs no news.
+    let listener = Box::new(move |news| drop(tell.send((whose, news))));
+    session.watches.watch(session, OPERATION, key, listener).await.or_error(OPERATION)
+}
+
+async fn both_live(session: &Session, told: &mut mpsc::UnboundedReceiver<(Whose, News)>) -> Result<(), BackendError> {
+    let limit: Duration = session.limit();
+    let live = async {
+        let mut live = 0;
+        while live < 2 {
+            match told.recv().await {
+                Some((_, News::Live)) => live += 1,
+                // The read that follows tells the same.
+                Some((_, News::Deleted)) => {}
+                Some((_, News::Broken(why))) => return Err(broken(&why)),
+                None => return Err(broken("the watch is gone")),
+            }
+        }
+        Ok(())
+    };
+    let index = session.index();
+    timeout(limit, live).await.unwrap_or_else(|_| {
+        session.distrust(index);
+        session.move_on(index);
+        Err(timed_out(OPERATION, session.name(index), limit))
+    })
+}
+
+/// A stream that ended is opened anew by the next wait; the place stays.
+fn broken(why: &str) -> BackendError {
+    BackendError::new(ErrorKind::Unavailable, OPERATION, format!("the watch ended: {why}"))
+        .with_outcome(Outcome::NotApplied)
+}

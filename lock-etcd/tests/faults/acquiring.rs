@@ -1,0 +1,140 @@
+//! Faults while a lock is acquired.
+
+use std::time::{Duration, Instant};
+
+use lock_core::{AcquireError, ErrorKind, LockAdmin, LockBackend, Outcome, Release, Supervisor};
+use testbed::proxy::Trap;
+use tokio::time::timeout;
+
+use crate::support::{Bed, granted, is_held, request, seconds, until};
+
+#[tokio::test]
+async fn fault_01_partition_before_the_request_is_unavailable_and_nothing_is_held() {
+    let bed = Bed::new();
+    let proxy = bed.proxy();
+    let client = bed.behind(&proxy);
+    proxy.refuse();
+    let error = client.try_acquire(&request("x", 60)).await.unwrap_err();
+    assert_eq!((error.kind(), error.outcome()), (ErrorKind::Unavailable, Outcome::NotApplied), "{error}");
+    proxy.heal();
+    let proxy = bed.proxy();
+    proxy.blackhole();
+    let began = Instant::now();
+    let error = bed.behind(&proxy).try_acquire(&request("x", 60)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::TimedOut, "{error}");
+    assert!(began.elapsed() < seconds(3), "{:?}", began.elapsed());
+    proxy.cut();
+    assert!(!is_held(&bed.client(), "x").await);
+}
+
+#[tokio::test]
+async fn fault_02_reply_lost_and_the_same_owner_gets_the_same_token() {
+    let bed = Bed::new();
+    let proxy = bed.proxy();
+    let (client, other) = (bed.behind(&proxy), bed.client());
+    let request = request("reply", 60);
+    proxy.cut_after_request_containing(b"reply/");
+    let error = client.try_acquire(&request).await.unwrap_err();
+    assert!(error.is_transient() && error.outcome() == Outcome::Unknown, "{error:?}");
+    proxy.until(|counters| counters.fired == 1).await;
+    let stored = other.inspect(request.key()).await.unwrap().expect("it was applied");
+    let grant = granted(&client, &request).await;
+    assert_eq!(stored.token(), Some(grant.token()));
+    assert_eq!(stored.owner(), Some(request.owner()));
+    assert_eq!(client.release(&request.claim()).await.unwrap(), Release::Released);
+    assert!(!is_held(&other, "reply").await);
+}
+
+#[tokio::test]
+async fn fault_03_no_retry_succeeds_and_the_error_says_that_it_may_be_held() {
+    let bed = Bed::new();
+    let proxy = bed.proxy();
+    let locks = Supervisor::new(bed.behind(&proxy));
+    proxy.set(Trap::on_request_containing(b"doubt/").cut_after().then_refuse());
+    let error = locks.lock("doubt").ttl(seconds(60)).try_acquire().await.unwrap_err();
+    assert!(matches!(error, AcquireError::Ambiguous(_)), "{error:?}");
+    assert!(is_held(&bed.client(), "doubt").await, "it was applied");
+    proxy.heal();
+    // Released in the background, long before its TTL.
+    let other = bed.client();
+    until("the clean-up frees the lock", async || !is_held(&other, "doubt").await).await;
+}
+
+#[tokio::test]
+async fn fault_04_acquire_dropped_anywhere_leaves_nothing() {
+    let bed = Bed::new();
+    let (locks, other) = (bed.locks(), bed.client());
+    drop(locks.lock("warm").acquire().await.unwrap());
+    for micros in [0, 20, 100, 200, 400, 600, 800, 1_000, 1_500, 2_500] {
+        let name = format!("dropped-{micros}");
+        let acquired = timeout(Duration::from_micros(micros), locks.lock(&name).ttl(seconds(60)).acquire()).await;
+        drop(acquired);
+        until("the dropped acquire leaves no key", async || bed.queue(&name).is_empty()).await;
+        granted(&other, &request(&name, 60)).await;
+    }
+}
+
+#[tokio::test]
+async fn fault_04_wait_dropped_leaves_no_place() {
+    let bed = Bed::new();
+    let (locks, holder) = (bed.locks(), bed.client());
+    let held = request("wanted", 60);
+    granted(&holder, &held).await;
+    for millis in [0, 1, 3, 6, 12, 50] {
+        let waiting = locks.lock("wanted").ttl(seconds(60)).acquire();
+        assert!(timeout(Duration::from_millis(millis), waiting).await.is_err());
+        until("the dropped wait leaves no place", async || bed.queue("wanted").len() == 1).await;
+    }
+    holder.release(&held.claim()).await.unwrap();
+    granted(&bed.client(), &request("wanted", 60)).await;
+}
+
+/// The request is kept on its way, and arrives when its owner has long released, and another held the lock.
+#[tokio::test]
+async fn fault_05_abandoned_acquire_that_comes_late_is_rejected() {
+    let bed = Bed::new();
+    let proxy = bed.proxy();
+    let (client, other) = (bed.behind(&proxy), bed.client());
+    granted(&client, &request("warm", 60)).await;
+    let (late, next) = (request("late", 60), request("late", 60));
+    // Grant and transaction travel together: both are late.
+    proxy.deliver_late_request_containing(b"late/");
+    client.try_acquire(&late).await.unwrap_err();
+    assert_eq!(proxy.counters().kept, 1);
+    assert_eq!(client.release(&late.claim()).await.unwrap(), Release::NotHeld);
+    granted(&other, &next).await;
+    assert_eq!(other.release(&next.claim()).await.unwrap(), Release::Released);
+    proxy.deliver_late();
+    assert!(bed.queue("late").is_empty(), "{:?}", bed.queue("late"));
+    granted(&other, &request("late", 60)).await;
+}
+
+#[tokio::test]
+async fn fault_05_place_in_the_queue_that_comes_late_is_rejected() {
+    let bed = Bed::new();
+    let proxy = bed.proxy();
+    let (client, other) = (bed.behind(&proxy), bed.client());
+    let (held, late) = (request("late", 60), request("late", 60));
+    granted(&other, &held).await;
+    let lock_core::Attempt::Held(seen) = client.try_acquire(&late).await.unwrap() else { panic!("it is held") };
+    proxy.deliver_late_request_containing(b"late/");
+    client.wait(&late, &seen).await.unwrap_err();
+    assert_eq!(client.release(&late.claim()).await.unwrap(), Release::NotHeld);
+    proxy.deliver_late();
+    assert_eq!(bed.queue("late").len(), 1);
+}
+
+#[test]
+fn fault_06_guard_dropped_outside_a_runtime_does_no_harm() {
+    let bed = Bed::new();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let locks = bed.locks();
+    let guard = runtime.block_on(locks.lock("outlives").ttl(seconds(2)).acquire()).unwrap();
+    drop(runtime);
+    drop(guard);
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    // The backend makes itself new connections on another runtime.
+    runtime.block_on(async {
+        drop(timeout(seconds(6), locks.lock("outlives").acquire()).await.unwrap().unwrap());
+    });
+}

@@ -1,0 +1,12 @@
+//! What must happen when networks, servers and people interfere: on a real etcd, through a fault proxy where a network
+//! is needed. Tests are named by the number of their fault.
+
+mod access;
+mod acquiring;
+mod cluster;
+mod etcdctl;
+mod holding;
+mod load;
+mod streams;
+mod support;
+mod waiting;

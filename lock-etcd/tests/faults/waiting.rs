@@ -1,0 +1,136 @@
+//! Faults while waiting.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use lock_core::{Attempt, LockAdmin, LockBackend};
+use tokio::time::{sleep, timeout};
+
+use crate::support::{Bed, granted, request, seconds, until, waiter};
+
+#[tokio::test]
+async fn fault_38_waiter_whose_lease_was_revoked_gets_an_error_and_never_the_lock() {
+    let bed = Bed::new();
+    let (holder, client) = (bed.client(), Arc::new(bed.client()));
+    let (held, waits) = (request("queue", 60), request("queue", 60));
+    granted(&holder, &held).await;
+    let waiting = waiter(&client, &waits);
+    until("it waits", async || bed.queue("queue").len() == 2).await;
+    bed.revoke("queue", 1);
+    let error = timeout(seconds(2), waiting).await.expect("told at once").unwrap().unwrap_err();
+    assert!(error.message().contains("place in the queue is gone"), "{error}");
+    assert_eq!(bed.queue("queue").len(), 1);
+}
+
+/// The lease is revoked in the very moment in which the lock becomes free: between the wait and the try that follows.
+#[tokio::test]
+async fn fault_38_place_that_is_gone_when_its_turn_comes_is_an_error() {
+    let bed = Bed::new();
+    let (holder, client) = (bed.client(), bed.client());
+    let (held, waits) = (request("turn", 60), request("turn", 60));
+    granted(&holder, &held).await;
+    let Attempt::Held(seen) = client.try_acquire(&waits).await.unwrap() else { panic!("it is held") };
+    let waiting = timeout(Duration::from_millis(300), client.wait(&waits, &seen));
+    assert!(waiting.await.is_err());
+    bed.revoke("turn", 1);
+    holder.release(&held.claim()).await.unwrap();
+    let error = client.try_acquire(&waits).await.unwrap_err();
+    assert!(error.message().contains("place in the queue is gone"), "{error}");
+    // Having been told, it may begin anew.
+    granted(&client, &waits).await;
+}
+
+#[tokio::test]
+async fn fault_39_waiters_and_holders_survive_a_compaction() {
+    let bed = Bed::new();
+    let proxy = bed.proxy();
+    let (locks, others) = (bed.locks(), lock_core::Supervisor::new(bed.behind(&proxy)));
+    let guard = locks.lock("compacted").ttl(seconds(60)).acquire().await.unwrap();
+    let waiting = tokio::spawn(async move { others.lock("compacted").ttl(seconds(60)).acquire().await });
+    until("it waits", async || bed.queue("compacted").len() == 2).await;
+    let put = bed.ctl().run(&["put", &format!("{}other", bed.prefix), "x", "-w", "fields"]).unwrap();
+    let revision = put.lines().find_map(|line| line.strip_prefix("\"Revision\" : ")).unwrap().to_owned();
+    bed.ctl().run(&["compact", &revision]).unwrap();
+    // All that was watched is watched anew, after the past is gone.
+    proxy.reset();
+    sleep(Duration::from_millis(300)).await;
+    guard.release().await.unwrap();
+    let next = timeout(seconds(5), waiting).await.expect("served").unwrap().unwrap();
+    assert!(next.is_held());
+}
+
+#[tokio::test]
+async fn fault_43_waiter_in_the_middle_that_dies_wakes_one_and_grants_nothing() {
+    let bed = Bed::new();
+    let holder = bed.client();
+    let held = request("line", 60);
+    granted(&holder, &held).await;
+    let mut waiters = Vec::new();
+    for n in 0..3 {
+        let (client, request) = (Arc::new(bed.client()), request("line", 60));
+        waiters.push((waiter(&client, &request), client, request));
+        until("it waits", async || bed.queue("line").len() == n + 2).await;
+    }
+    bed.revoke("line", 2);
+    sleep(Duration::from_millis(300)).await;
+    assert!(waiters[1].0.is_finished(), "the one in the middle was told");
+    assert!(!waiters[0].0.is_finished() && !waiters[2].0.is_finished(), "nobody was granted the lock early");
+    holder.release(&held.claim()).await.unwrap();
+    let (last, _, _) = waiters.remove(2);
+    let (first, client, request) = waiters.remove(0);
+    timeout(seconds(2), first).await.expect("the first is served").unwrap().unwrap();
+    assert!(!last.is_finished());
+    client.release(&request.claim()).await.unwrap();
+    timeout(seconds(2), last).await.expect("the last is served").unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn waiter_whose_connection_is_cut_keeps_its_place_and_is_served() {
+    let bed = Bed::new();
+    let proxy = bed.proxy();
+    let (holder, others) = (bed.client(), lock_core::Supervisor::new(bed.behind(&proxy)));
+    let held = request("cut", 60);
+    granted(&holder, &held).await;
+    let waiting = tokio::spawn(async move { others.lock("cut").ttl(seconds(60)).acquire().await });
+    until("it waits", async || bed.queue("cut").len() == 2).await;
+    let place = bed.queue("cut")[1].clone();
+    for _ in 0..3 {
+        proxy.reset();
+        sleep(Duration::from_millis(200)).await;
+    }
+    assert_eq!(bed.queue("cut")[1], place);
+    holder.release(&held.claim()).await.unwrap();
+    drop(timeout(seconds(5), waiting).await.expect("served").unwrap().unwrap());
+}
+
+/// The watch is silent though the connection stands: the waiter looks by itself.
+#[tokio::test]
+async fn waiter_whose_connection_is_dead_without_a_sign_is_served() {
+    let bed = Bed::new();
+    let proxy = bed.proxy();
+    let (holder, others) = (bed.client(), lock_core::Supervisor::new(bed.behind(&proxy)));
+    let held = request("dead", 60);
+    granted(&holder, &held).await;
+    let waiting = tokio::spawn(async move { others.lock("dead").ttl(seconds(60)).acquire().await });
+    until("it waits", async || bed.queue("dead").len() == 2).await;
+    sleep(Duration::from_millis(300)).await;
+    proxy.half_open();
+    holder.release(&held.claim()).await.unwrap();
+    drop(timeout(seconds(20), waiting).await.expect("served").unwrap().unwrap());
+}
+
+#[tokio::test]
+async fn waiting_for_longer_than_the_ttl_keeps_the_place() {
+    let bed = Bed::new();
+    let (holder, client) = (bed.client(), Arc::new(bed.client()));
+    let (held, waits) = (request("patient", 60), request("patient", 2));
+    granted(&holder, &held).await;
+    let waiting = waiter(&client, &waits);
+    until("it waits", async || bed.queue("patient").len() == 2).await;
+    let place = bed.queue("patient")[1].clone();
+    sleep(seconds(7)).await;
+    assert_eq!(bed.queue("patient").get(1), Some(&place));
+    holder.release(&held.claim()).await.unwrap();
+    drop(timeout(seconds(2), waiting).await.expect("served").unwrap().unwrap());
+    assert!(client.inspect(waits.key()).await.unwrap().is_some());
+}
