@@ -1,1 +1,25 @@
-//! Distlock's backend for Consul: sessions, and a fencing token that only rises.
+#![doc = include_str!("../README.md")]
+
+mod acquire;
+mod admin;
+mod api;
+mod backend;
+mod builder;
+mod error;
+mod kept;
+mod name;
+mod owners;
+mod preflight;
+mod record;
+mod release;
+mod renew;
+mod session;
+mod tls;
+mod tree;
+mod wait;
+mod watch;
+mod watched;
+mod wire;
+
+pub use backend::ConsulBackend;
+pub use builder::ConsulBackendBuilder;

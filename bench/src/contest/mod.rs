@@ -6,7 +6,7 @@ mod store;
 
 pub(crate) use blocking::{Blocking, BlockingLock};
 pub(crate) use ours::{Ours, ours};
-pub(crate) use store::{Program, Store};
+pub(crate) use store::{Counted, Program, Store};
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -47,7 +47,6 @@ pub(crate) enum Lack {
     Metadata,
     /// A holder that hangs keeps the lock for ever.
     HangTakeover,
-    #[allow(dead_code, reason = "for stores that have leases")]
     /// The lease isn't renewed: work that takes longer than the TTL loses the lock.
     Renewal,
     /// A holder isn't told that it has lost the lock.
@@ -99,7 +98,6 @@ pub(crate) enum Kind {
 pub(crate) enum Way {
     /// A client in a process of ours.
     Client(fn(Place) -> Connecting),
-    #[allow(dead_code, reason = "for stores that have a server")]
     /// Not a lock, but the way of one signal from one connection to another: the floor of a hand-off.
     Signal(fn(Place) -> ConnectingSignal),
     /// `bench/peers/peer.py` with this module; only when asked for.

@@ -1,0 +1,255 @@
+//! Acquiring: a look where one is needed, and one transaction.
+
+use lock_core::{
+    AcquireRequest, Attempt, BackendError, Contention, ErrorKind, FencingToken, Grant, Operation, Outcome, Takeover,
+    Ttl,
+};
+
+use crate::api::{Refusal, Txn};
+use crate::backend::Shared;
+use crate::kept::{Advice, Left};
+use crate::name::Place;
+use crate::owners::{Held, Mine, Turn};
+use crate::record::Record;
+use crate::session::Session;
+use crate::tree::Tree;
+use crate::wire::Step;
+
+const ACQUIRE: Operation = Operation::Acquire;
+/// How often a lock that changes between look and transaction is looked at anew.
+const ROUNDS: u32 = 8;
+/// How many places that nobody stands in are removed along with an acquire.
+const SWEPT_AT_ONCE: usize = 16;
+
+/// What a look came to.
+enum Verdict {
+    Ours(FencingToken),
+    Free(Turn),
+    Held(Contention),
+}
+
+impl Shared {
+    pub(crate) async fn try_acquire(&self, request: &AcquireRequest) -> Result<Attempt, BackendError> {
+        let ttl = crate::backend::capabilities(self.lock_delay).grantable(request.ttl())?;
+        let claim = request.claim();
+        let slot = self.owners.slot(&claim);
+        let mut mine = slot.lock().await;
+        let answer = self.attempt(request, ttl, &mut mine).await;
+        if mine.is_nothing() {
+            self.owners.forget(&claim);
+        }
+        if let Ok(Attempt::Granted(grant)) = &answer
+            && mine.watch.is_none()
+        {
+            let left = Left::Granted { at: self.now(), request: Box::new(request.clone()), grant: grant.clone() };
+            self.kept.note(request.key(), left);
+            self.watched.soon(&slot, request, Place::of(&self.prefix, request.key()).lock);
+        }
+        answer
+    }
+
+    async fn attempt(&self, request: &AcquireRequest, ttl: Ttl, mine: &mut Mine) -> Result<Attempt, BackendError> {
+        let place = Place::of(&self.prefix, request.key());
+        if let Some(held) = mine.held {
+            // Asked again: the lease begins anew, the token stays.
+            if self.refresh(&place, mine, ACQUIRE).await? {
+                return Ok(Attempt::Granted(Grant::new(held.token, held.ttl)));
+            }
+            self.discard(&place, request.owner(), mine).await;
+        }
+        let mut turn = mine.turn.take();
+        if turn.is_none() && mine.is_nothing() {
+            match self.kept.advise(request.key(), self.now()) {
+                Some(Advice::Held(contention)) => return Ok(Attempt::Held(contention)),
+                Some(Advice::TakeAt(index)) => {
+                    turn = Some(Turn { index: Some(index), litter: Vec::new(), abandoned: false });
+                }
+                None => {}
+            }
+        }
+        for _ in 0..ROUNDS {
+            let now = match turn.take() {
+                Some(turn) if !mine.in_doubt() => turn,
+                _ => match self.look(&place, request, mine).await? {
+                    Verdict::Held(contention) => {
+                        mine.delays = 0;
+                        return Ok(self.refused(mine, contention).await);
+                    }
+                    Verdict::Ours(token) => match self.adopt(ttl, mine, token).await? {
+                        Some(grant) => return Ok(Attempt::Granted(grant)),
+                        None => continue,
+                    },
+                    Verdict::Free(turn) => turn,
+                },
+            };
+            match self.take(&place, request, ttl, mine, &now).await? {
+                Ok(grant) => return Ok(Attempt::Granted(grant)),
+                Err(Refusal::LockDelay) => {
+                    mine.delays += 1;
+                    let nobody = Contention::new(lock_core::LockRecord::unknown(request.key().clone()));
+                    return Ok(self.refused(mine, nobody).await);
+                }
+                Err(Refusal::NoSession) => (mine.session, mine.waits) = (None, false),
+                Err(Refusal::Changed | Refusal::Held) => {}
+            }
+        }
+        let message = format!("{} changes faster than it can be looked at", place.lock);
+        let error = BackendError::new(ErrorKind::Unavailable, ACQUIRE, message).with_key(request.key());
+        Err(if mine.in_doubt() { error } else { error.with_outcome(Outcome::NotApplied) })
+    }
+
+    /// Reads the lock and its queue, and finds in it what this owner has there already.
+    async fn look(
+        &self,
+        place: &Place,
+        request: &AcquireRequest,
+        mine: &mut Mine,
+    ) -> Result<Verdict, BackendError> {
+        let tree = Tree::of(place, self.api.list(ACQUIRE, &place.directory).await?.entries);
+        self.judge(place, request, mine, &tree)
+    }
+
+    fn judge(
+        &self,
+        place: &Place,
+        request: &AcquireRequest,
+        mine: &mut Mine,
+        tree: &Tree,
+    ) -> Result<Verdict, BackendError> {
+        if tree.is_foreign() {
+            return Err(conflict(place, ACQUIRE).with_key(request.key()));
+        }
+        self.find_mine(place, request, mine, tree);
+        match tree.holder() {
+            Some((lock, session)) if mine.holds_with(session) => {
+                return Ok(Verdict::Ours(FencingToken::new(lock.modify_index)));
+            }
+            Some(_) => return Ok(Verdict::Held(tree.contention(request.key()))),
+            None => {}
+        }
+        // Newcomers don't overtake, and who waits takes its turn.
+        if tree.live().next().is_some_and(|(_, first)| !mine.holds_with(first)) {
+            return Ok(Verdict::Held(tree.contention(request.key())));
+        }
+        Ok(Verdict::Free(free(tree)))
+    }
+
+    /// Whether the owner stands in the queue, and which session is its own: after a lost reply, and for a backend
+    /// that was made after the owner's first.
+    pub(crate) fn find_mine(&self, place: &Place, request: &AcquireRequest, mine: &mut Mine, tree: &Tree) {
+        let contender = place.contender(request.owner());
+        let stands = tree.contender(&contender).and_then(|entry| entry.session());
+        if mine.session.is_none() {
+            let holds = tree.holder().filter(|(lock, _)| Record::read(lock).owner() == Some(request.owner()));
+            if let Some(session) = holds.map(|(_, session)| session).or(stands) {
+                mine.session = Some(Session::found(session, request.ttl().get()));
+            }
+        }
+        mine.waits = stands.is_some_and(|session| mine.holds_with(session));
+    }
+
+    /// Takes a lock that was seen free, in one transaction that fails if it isn't any more.
+    async fn take(
+        &self,
+        place: &Place,
+        request: &AcquireRequest,
+        ttl: Ttl,
+        mine: &mut Mine,
+        turn: &Turn,
+    ) -> Result<Result<Grant, Refusal>, BackendError> {
+        let now = self.now();
+        let session = match &mut mine.session {
+            Some(session) => session,
+            none => none.insert(self.session(ACQUIRE, ttl.get()).await?),
+        };
+        let value = Record::of(request, ttl).bytes();
+        let id = session.id.clone();
+        let mut steps = vec![match turn.index {
+            Some(index) => Step::unchanged(&place.lock, index),
+            None => Step::absent(&place.lock),
+        }];
+        steps.push(Step::lock(&place.lock, &id, &value));
+        steps.extend(turn.litter.iter().map(|key| Step::delete(key)));
+        let was_in_doubt = std::mem::replace(&mut session.in_doubt, true);
+        // A session that isn't good for a whole lease any more is renewed in the same time.
+        let (done, renewed) = if session.lasts(now, ttl.get()) {
+            (self.api.txn(ACQUIRE, &steps).await, Ok(true))
+        } else {
+            tokio::join!(self.api.txn(ACQUIRE, &steps), self.renew_session(ACQUIRE, session))
+        };
+        let done = done.map_err(|error| error.with_key(request.key()))?;
+        let session = mine.session.as_mut().filter(|session| session.id == id);
+        if let Some(session) = session {
+            session.in_doubt = was_in_doubt;
+        }
+        let entries = match done {
+            Txn::Done(entries) => entries,
+            Txn::Refused(refusal) => return Ok(Err(refusal)),
+        };
+        let Some(lock) = entries.iter().rfind(|entry| entry.key == place.lock) else {
+            return Err(crate::error::nonsense(ACQUIRE, "the transaction's result is missing"));
+        };
+        let token = FencingToken::new(lock.modify_index);
+        let takeover = if turn.abandoned { Takeover::Expired } else { Takeover::None };
+        granted(ttl, mine, token);
+        if !renewed.map_err(|error| error.with_key(request.key()))? {
+            // Ended in the same moment.
+            mine.held = None;
+            return Ok(Err(Refusal::NoSession));
+        }
+        Ok(Ok(Grant::new(token, ttl).with_takeover(takeover)))
+    }
+
+    /// The lock was granted by a request whose reply was lost.
+    async fn adopt(
+        &self,
+        ttl: Ttl,
+        mine: &mut Mine,
+        token: FencingToken,
+    ) -> Result<Option<Grant>, BackendError> {
+        let now = self.now();
+        if let Some(session) = mine.session.as_mut()
+            && !session.lasts(now, ttl.get())
+            && !self.renew_session(ACQUIRE, session).await?
+        {
+            (mine.session, mine.waits) = (None, false);
+            return Ok(None);
+        }
+        granted(ttl, mine, token);
+        Ok(Some(Grant::new(token, ttl)))
+    }
+
+    /// Someone else has it: nothing is left behind, but a place in the queue.
+    async fn refused(&self, mine: &mut Mine, contention: Contention) -> Attempt {
+        if !mine.waits
+            && !mine.in_doubt()
+            && let Some(session) = mine.session.take()
+        {
+            self.put_back(session).await;
+        }
+        Attempt::Held(contention)
+    }
+}
+
+fn granted(ttl: Ttl, mine: &mut Mine, token: FencingToken) {
+    mine.held = Some(Held { token, ttl });
+    mine.delays = 0;
+}
+
+/// The state of a lock that is free for us.
+pub(crate) fn free(tree: &Tree) -> Turn {
+    Turn {
+        index: tree.lock.as_ref().map(|lock| lock.modify_index),
+        litter: tree.litter().take(SWEPT_AT_ONCE).map(|entry| entry.key.clone()).collect(),
+        abandoned: tree.lock.as_ref().is_some_and(crate::wire::Entry::has_value),
+    }
+}
+
+/// The lock's key is used for something else.
+pub(crate) fn conflict(place: &Place, operation: Operation) -> BackendError {
+    let message = format!("the key {} is in use, and not by a lock: it has other flags", place.lock);
+    BackendError::new(ErrorKind::Conflict, operation, message).with_advice(format!(
+        "see it with `consul kv get -detailed {}` (a semaphore, `consul lock -n 2`, is one); choose another key or prefix",
+        place.lock
+    ))
+}

@@ -1,0 +1,193 @@
+//! Checks of a Consul before one depends on it.
+
+use std::time::Duration;
+
+use lock_core::{BackendError, ErrorKind, Finding, Operation, OwnerId, Severity};
+use serde::Deserialize;
+
+use crate::api::Txn;
+use crate::backend::{MIN_TTL, Shared};
+use crate::wire::{NewSession, Step};
+
+const PREFLIGHT: Operation = Operation::Preflight;
+
+#[derive(Deserialize)]
+struct Agent {
+    #[serde(rename = "Config")]
+    config: AgentConfig,
+    #[serde(rename = "DebugConfig", default)]
+    debug: DebugConfig,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct AgentConfig {
+    version: String,
+    #[serde(default)]
+    server: bool,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "PascalCase", default)]
+struct DebugConfig {
+    dev_mode: bool,
+}
+
+/// All checks, in the order in which a reader should mend them.
+pub(crate) async fn run(shared: &Shared) -> Vec<Finding> {
+    let mut findings = vec![leader(shared).await];
+    if findings[0].severity() >= Severity::Unusable {
+        // Every other check would say the same.
+        return findings;
+    }
+    findings.extend(servers(shared).await);
+    findings.extend(agent(shared).await);
+    findings.extend(try_out(shared).await);
+    findings.push(namespace(shared).await);
+    findings
+}
+
+async fn leader(shared: &Shared) -> Finding {
+    const CHECK: &str = "leader";
+    match shared.api.ask::<String>("/v1/status/leader").await {
+        Ok(leader) if leader.is_empty() => Finding::new(
+            Severity::Unusable,
+            CHECK,
+            "the cluster has no leader",
+            "no lock can be acquired or renewed",
+            "see the servers with `consul operator raft list-peers` and `consul members`",
+        ),
+        Ok(leader) => Finding::good(CHECK, format!("the leader is {leader}")),
+        Err(error) => failed(CHECK, &error),
+    }
+}
+
+async fn servers(shared: &Shared) -> Option<Finding> {
+    const CHECK: &str = "servers";
+    let peers: Vec<String> = shared.api.ask("/v1/status/peers").await.ok()?;
+    Some(match peers.len() {
+        0..=2 => Finding::new(
+            Severity::Warning,
+            CHECK,
+            format!("{} server(s) vote", peers.len()),
+            "while one is down, no lock can be acquired or renewed, and holders lose theirs after the TTL",
+            "three or five servers go on without one",
+        ),
+        number => Finding::good(CHECK, format!("{number} servers vote")),
+    })
+}
+
+async fn agent(shared: &Shared) -> Vec<Finding> {
+    const CHECK: &str = "version";
+    let agent: Agent = match shared.api.ask("/v1/agent/self").await {
+        Ok(agent) => agent,
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+            let what = "the agent doesn't tell its version (the token has no agent:read); locks don't need that";
+            return vec![Finding::good(CHECK, what)];
+        }
+        Err(error) => return vec![failed(CHECK, &error)],
+    };
+    let role = if agent.config.server { "server" } else { "client" };
+    let mut findings = vec![Finding::good(CHECK, format!("a {role} of Consul {}", agent.config.version))];
+    if agent.debug.dev_mode {
+        findings.push(Finding::new(
+            Severity::Warning,
+            "data",
+            "the agent runs with -dev and keeps everything in memory",
+            "after its restart all locks are free, and fencing tokens begin anew",
+            "for anything but a trial, run servers with a data directory",
+        ));
+    }
+    findings
+}
+
+/// Does once what every lock does: a session of the shortest TTL, a lock, its release.
+async fn try_out(shared: &Shared) -> Vec<Finding> {
+    let new = NewSession {
+        name: &shared.session_name,
+        ttl: format!("{}ms", MIN_TTL.as_millis()),
+        behavior: "release",
+        lock_delay: "0s".to_owned(),
+        node_checks: [],
+    };
+    let session = match shared.api.create_session(PREFLIGHT, &new).await {
+        Ok(session) => session,
+        Err(error) if error.message().contains("Invalid Session TTL") => {
+            return vec![Finding::new(
+                Severity::Warning,
+                "ttl-range",
+                error.message(),
+                "locks with a shorter TTL than that are refused",
+                "ask for longer TTLs, or lower session_ttl_min in the servers' configuration",
+            )];
+        }
+        Err(error) => return vec![failed("session", &error)],
+    };
+    let mut findings = vec![
+        Finding::good("session", "sessions can be created (session:write)"),
+        Finding::good("ttl-range", "TTLs from 10s to 24h are granted; takeover takes up to twice the TTL"),
+        Finding::good(
+            "lock-delay",
+            match shared.lock_delay {
+                Duration::ZERO => "a lost lock can be taken at once (lock_delay=0)".to_owned(),
+                delay => format!("a lost lock stays shut for {delay:?}, so that its holder can hear of it"),
+            },
+        ),
+    ];
+    findings.push(match lock_once(shared, &session).await {
+        Ok(()) => Finding::good("key", "keys of locks can be written and read (key:write)"),
+        Err(error) => failed("key", &error),
+    });
+    if let Err(error) = shared.api.destroy_session(PREFLIGHT, &session).await {
+        findings.push(failed("session", &error));
+    }
+    findings
+}
+
+async fn lock_once(shared: &Shared, session: &str) -> Result<(), BackendError> {
+    // Not a key that a lock can have.
+    let key = format!("{}~check/{}", shared.prefix, OwnerId::mint());
+    let expect = |txn: Txn| match txn {
+        Txn::Done(_) => Ok(()),
+        Txn::Refused(refusal) => Err(BackendError::new(
+            ErrorKind::Protocol,
+            PREFLIGHT,
+            format!("a lock that nobody has was refused: {refusal:?}"),
+        )),
+    };
+    expect(shared.api.txn(PREFLIGHT, &[Step::absent(&key), Step::lock(&key, session, b"")]).await?)?;
+    shared.api.read(PREFLIGHT, &key).await?;
+    expect(shared.api.txn(PREFLIGHT, &[Step::unlock(&key, session), Step::delete(&key)]).await?)
+}
+
+/// Without a prefix of their own, locks are among other programs' keys.
+async fn namespace(shared: &Shared) -> Finding {
+    const CHECK: &str = "prefix";
+    if !shared.prefix.is_empty() {
+        return Finding::good(CHECK, format!("all locks are below {:?}", shared.prefix));
+    }
+    let names = match shared.api.names(PREFLIGHT, "").await {
+        Ok(names) => names,
+        Err(error) => return failed(CHECK, &error),
+    };
+    let others = names.iter().filter(|name| !name.ends_with("/.lock") && !name.contains("/.queue/")).count();
+    if others < 100 {
+        return Finding::good(CHECK, "no prefix: the lock NAME is that of `consul lock NAME`");
+    }
+    Finding::new(
+        Severity::Warning,
+        CHECK,
+        format!("the locks have no prefix, and share the key space with {others} other keys"),
+        "a process that waits for, or holds, more than a few locks watches all keys with a common beginning",
+        "give the locks a prefix of their own: prefix=locks/",
+    )
+}
+
+fn failed(check: &'static str, error: &BackendError) -> Finding {
+    let severity = match error.kind() {
+        ErrorKind::PermissionDenied => Severity::Denied,
+        _ => Severity::Unusable,
+    };
+    let advice = error.advice().unwrap_or("see the agent's log");
+    Finding::new(severity, check, error.message(), "locks can't be acquired", advice)
+}

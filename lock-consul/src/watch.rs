@@ -1,0 +1,271 @@
+//! Watching keys: few connections, however many keys.
+//!
+//! A lane is one blocking query on the longest common beginning of the keys that it watches. The first keys have a
+//! lane each, so that nothing but their own change wakes it; more keys share.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Notify, oneshot};
+use tokio::time::{sleep, timeout};
+
+use crate::api::{Api, Listing};
+use crate::wire::Entry;
+
+/// Blocking queries at once, each a connection.
+pub(crate) const LANES: usize = 3;
+/// How long the agent holds a query when nothing happens.
+const HELD_FOR: Duration = Duration::from_secs(30);
+/// After an answer that told nobody anything: other keys change below the common beginning. Twice as long each time.
+const FIRST_PAUSE: Duration = Duration::from_millis(5);
+const LONGEST_PAUSE: Duration = Duration::from_millis(200);
+/// After a query that failed, twice as long each time.
+const FIRST_RETRY: Duration = Duration::from_millis(100);
+const LONGEST_RETRY: Duration = Duration::from_secs(2);
+
+/// A key, and the index at which it was seen.
+#[derive(Debug, Clone)]
+pub(crate) struct Seen {
+    pub(crate) key: String,
+    pub(crate) index: u64,
+}
+
+/// All watches of a backend.
+#[derive(Debug, Clone)]
+pub(crate) struct Watches(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    api: Arc<Api>,
+    lanes: Mutex<Lanes>,
+    /// Told when a key came that the lane's query doesn't cover, or while the lane pauses.
+    outgrown: [Notify; LANES],
+}
+
+#[derive(Debug, Default)]
+struct Lanes {
+    lanes: [Lane; LANES],
+    next: u64,
+}
+
+#[derive(Debug, Default)]
+struct Lane {
+    members: HashMap<u64, Member>,
+    /// The query under way, or the last one.
+    query: Query,
+    /// The number of the task that asks.
+    task: Option<u64>,
+    pauses: bool,
+}
+
+#[derive(Debug, Default, Clone)]
+struct Query {
+    prefix: String,
+    /// Grows with each query.
+    number: u64,
+    /// What it is newer than; 0: answered at once.
+    index: u64,
+}
+
+struct Member {
+    seen: Seen,
+    /// The query that was the lane's last when this came.
+    since: u64,
+    tell: oneshot::Sender<Option<Entry>>,
+}
+
+impl std::fmt::Debug for Member {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.seen.fmt(f)
+    }
+}
+
+impl Watches {
+    pub(crate) fn new(api: Arc<Api>) -> Self {
+        Self(Arc::new(Inner { api, lanes: Mutex::default(), outgrown: Default::default() }))
+    }
+
+    /// Waits until the key is another than was seen; answers what it is now, `None` when it is gone. Never answers
+    /// while the agent can't be asked: who calls has a fallback.
+    pub(crate) async fn change(&self, seen: Seen) -> Option<Entry> {
+        let (tell, told) = oneshot::channel();
+        let _place = self.0.join(seen, tell);
+        match told.await {
+            Ok(entry) => entry,
+            Err(_) => std::future::pending().await,
+        }
+    }
+}
+
+/// A key's place in a lane, until it is dropped.
+struct InLane {
+    inner: Arc<Inner>,
+    lane: usize,
+    member: u64,
+}
+
+impl Drop for InLane {
+    fn drop(&mut self) {
+        self.inner.lock().lanes[self.lane].members.remove(&self.member);
+    }
+}
+
+impl Inner {
+    fn join(self: &Arc<Self>, seen: Seen, tell: oneshot::Sender<Option<Entry>>) -> InLane {
+        let mut lanes = self.lock();
+        let member = lanes.next;
+        lanes.next += 1;
+        let index = lanes.best_for(&seen.key);
+        let lane = &mut lanes.lanes[index];
+        let covered = seen.key.starts_with(&lane.query.prefix) && !lane.pauses;
+        lane.members.insert(member, Member { seen, since: lane.query.number, tell });
+        let start = lane.task.is_none();
+        if start {
+            lane.task = Some(member);
+        }
+        drop(lanes);
+        if start {
+            tokio::spawn(run(Running { inner: self.clone(), lane: index, number: member }));
+        } else if !covered {
+            self.outgrown[index].notify_one();
+        }
+        InLane { inner: self.clone(), lane: index, member }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Lanes> {
+        self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What the lane is to ask next; `None` when nobody watches.
+    fn plan(&self, lane: usize) -> Option<Query> {
+        let lane = &mut self.lock().lanes[lane];
+        let mut keys = lane.members.values().map(|member| &*member.seen.key);
+        let Some(first) = keys.next() else {
+            lane.task = None;
+            return None;
+        };
+        let prefix = keys.fold(first, common).to_owned();
+        let index = match lane.members.len() {
+            // Of one key, what was seen of it is all that has to be known.
+            1 => lane.members.values().next().map_or(0, |member| member.seen.index),
+            _ if prefix == lane.query.prefix => lane.query.index,
+            _ => 0,
+        };
+        lane.query = Query { prefix, number: lane.query.number + 1, index };
+        Some(lane.query.clone())
+    }
+
+    /// Tells whoever's key changed. False when nobody's did.
+    fn tell(&self, lane: usize, query: &Query, mut listing: Listing) -> bool {
+        let lane = &mut self.lock().lanes[lane];
+        // Back: the servers were restored from a snapshot, or lost their data.
+        let went_back = listing.index < query.index;
+        lane.query.index = if went_back { 0 } else { listing.index };
+        let told: Vec<u64> = {
+            let now: HashMap<&str, u64> =
+                listing.entries.iter().map(|entry| (&*entry.key, entry.modify_index)).collect();
+            let changed = |member: &Member| {
+                // An answer to a query that began before the key was seen may be older than that.
+                let fresh = went_back || member.since < query.number;
+                match now.get(&*member.seen.key) {
+                    Some(index) if fresh => *index != member.seen.index,
+                    Some(index) => *index > member.seen.index,
+                    None => fresh || listing.index >= member.seen.index,
+                }
+            };
+            lane.members.iter().filter(|(_, member)| changed(member)).map(|(number, _)| *number).collect()
+        };
+        for number in &told {
+            if let Some(member) = lane.members.remove(number) {
+                let at = listing.entries.iter().position(|entry| entry.key == member.seen.key);
+                drop(member.tell.send(at.map(|at| listing.entries.swap_remove(at))));
+            }
+        }
+        !told.is_empty()
+    }
+}
+
+impl Lanes {
+    /// A lane that watches nothing, else the one whose keys have most in common with this one.
+    fn best_for(&self, key: &str) -> usize {
+        let fit = |lane: &Lane| {
+            let shared = |member: &Member| common(&member.seen.key, key).len();
+            (lane.members.values().map(shared).min().unwrap_or(usize::MAX), usize::MAX - lane.members.len())
+        };
+        (0..LANES).max_by_key(|index| fit(&self.lanes[*index])).unwrap_or(0)
+    }
+}
+
+/// A lane's task. Told to the lane when it ends, however it ends: the runtime that it is on may be shut down.
+struct Running {
+    inner: Arc<Inner>,
+    lane: usize,
+    number: u64,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let lane = &mut self.inner.lock().lanes[self.lane];
+        // Another may run by now: this one told of its end when nobody watched.
+        lane.task = lane.task.filter(|task| *task != self.number);
+    }
+}
+
+impl Running {
+    /// Pauses, unless somebody comes who wants to know.
+    async fn pause(&self, pause: Duration) {
+        let pauses = |pauses| self.inner.lock().lanes[self.lane].pauses = pauses;
+        pauses(true);
+        let _ = timeout(pause, self.inner.outgrown[self.lane].notified()).await;
+        pauses(false);
+    }
+}
+
+async fn run(this: Running) {
+    let (inner, lane) = (&this.inner, this.lane);
+    let (mut pause, mut retry) = (FIRST_PAUSE, FIRST_RETRY);
+    while let Some(query) = inner.plan(lane) {
+        let answer = tokio::select! {
+            answer = inner.api.watch(&query.prefix, query.index, HELD_FOR) => answer,
+            () = inner.outgrown[lane].notified() => continue,
+        };
+        match answer {
+            Ok(listing) => {
+                retry = FIRST_RETRY;
+                let first_look = query.index == 0;
+                if inner.tell(lane, &query, listing) || first_look {
+                    pause = FIRST_PAUSE;
+                } else {
+                    this.pause(pause).await;
+                    pause = (2 * pause).min(LONGEST_PAUSE);
+                }
+            }
+            Err(error) => {
+                tracing::debug!(%error, prefix = query.prefix, "a watch failed");
+                inner.lock().lanes[lane].query.index = 0;
+                sleep(retry).await;
+                retry = (2 * retry).min(LONGEST_RETRY);
+            }
+        }
+    }
+}
+
+/// The longest common beginning of two keys. They are ASCII but for the namespace's prefix.
+fn common<'a>(a: &'a str, b: &str) -> &'a str {
+    let same = a.bytes().zip(b.bytes()).take_while(|(a, b)| a == b).count();
+    let end = (0..=same).rev().find(|end| a.is_char_boundary(*end)).unwrap_or(0);
+    &a[..end]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_common_beginning_is_of_whole_characters() {
+        assert_eq!(common("p/a/.lock", "p/b/.lock"), "p/");
+        assert_eq!(common("é/a", "è/a"), "");
+        assert_eq!(common("a/.lock", "a/.lock"), "a/.lock");
+    }
+}

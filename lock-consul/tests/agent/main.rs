@@ -1,0 +1,10 @@
+//! The backend on real agents, behind a proxy that does harm, and with hands in the store behind its back.
+
+mod access;
+mod administration;
+mod cluster;
+mod foreign;
+mod losses;
+mod network;
+mod support;
+mod waiting;

@@ -1,0 +1,220 @@
+//! Faults 1 to 9, by a proxy between the backend and a real agent.
+
+use std::time::Duration;
+
+use lock_core::{AcquireError, Attempt, ErrorKind, Lease, LockBackend, LockState, Outcome, Release, Renewal};
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::support::{Store, TTL, acquire, granted, refused, request, supervisor};
+
+const SOON: Duration = Duration::from_secs(5);
+
+#[tokio::test]
+async fn fault_01_partition_before_the_request() {
+    let store = Store::new();
+    store.proxy.refuse();
+    let locks = lock_core::Supervisor::builder(std::sync::Arc::new(store.through_proxy()))
+        .patience(Duration::from_millis(300))
+        .build();
+    let began = Instant::now();
+    let error = locks.lock("a").try_acquire().await.unwrap_err();
+    let AcquireError::Backend(error) = error else { panic!("{error:?}") };
+    assert_eq!((error.kind(), error.outcome()), (ErrorKind::Unavailable, Outcome::NotApplied));
+    assert!(began.elapsed() < SOON);
+    assert!(store.keys().is_empty());
+}
+
+#[tokio::test]
+async fn fault_01_an_agent_that_is_silent_is_given_up_in_time() {
+    let store = Store::new();
+    store.proxy.blackhole();
+    let backend = store.settings_through_proxy().call_limit(Duration::from_millis(200)).build().unwrap();
+    let began = Instant::now();
+    let error = backend.try_acquire(&request("a")).await.unwrap_err();
+    assert!(error.is_transient() && began.elapsed() < Duration::from_secs(2), "{error} after {:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn fault_02_applied_and_reply_lost() {
+    let (store, request) = (Store::new(), request("a"));
+    let backend = store.through_proxy();
+    store.proxy.cut_after_request_containing(b"\"lock\"");
+    let error = backend.try_acquire(&request).await.unwrap_err();
+    assert_eq!((error.outcome(), error.is_transient()), (Outcome::Unknown, true), "{error}");
+    let applied = store.lock("a").unwrap();
+    let grant = granted(&backend, &request).await;
+    assert_eq!(Some(grant.token().get()), applied["ModifyIndex"].as_u64(), "the token of the request that was applied");
+    assert_eq!(store.lock("a").unwrap(), applied, "nothing was written again");
+    assert_eq!(backend.release(&request.claim()).await.unwrap(), Release::Released);
+    granted(&store.direct(), &crate::support::request("a")).await;
+}
+
+#[tokio::test]
+async fn fault_02_release_applied_and_reply_lost() {
+    let (store, request) = (Store::new(), request("a"));
+    let backend = store.through_proxy();
+    let locks = supervisor(backend.clone());
+    let guard = locks.lock("b").ttl(TTL).acquire().await.unwrap();
+    store.proxy.cut_after_request_containing(b"\"unlock\"");
+    guard.release().await.unwrap();
+    assert_eq!(store.session("b"), None);
+    granted(&backend, &request).await;
+}
+
+#[tokio::test]
+async fn fault_03_applied_and_no_retry_succeeds() {
+    let store = Store::new();
+    let locks = lock_core::Supervisor::builder(std::sync::Arc::new(store.through_proxy()))
+        .patience(Duration::from_millis(500))
+        .build();
+    // Connections are there, and a session.
+    locks.lock("warm").ttl(TTL).acquire().await.unwrap().release().await.unwrap();
+    store.proxy.drop_replies();
+    let error = locks.lock("a").ttl(TTL).try_acquire().await.unwrap_err();
+    assert!(matches!(error, AcquireError::Ambiguous(_)), "{error:?}");
+    store.proxy.heal();
+    sleep(Duration::from_millis(500)).await;
+    store.until_free("a", TTL).await;
+    granted(&store.direct(), &request("a")).await;
+}
+
+#[tokio::test]
+async fn fault_04_a_dropped_acquire_leaves_nothing() {
+    let store = Store::new();
+    let locks = supervisor(store.through_proxy());
+    store.proxy.delay_replies(Duration::from_millis(3));
+    let other = supervisor(store.direct());
+    for micros in (0..30).map(|n| n * 700) {
+        let _ = timeout(Duration::from_micros(micros), locks.lock("free").ttl(TTL).acquire()).await;
+    }
+    let holder = other.lock("held").ttl(TTL).acquire().await.unwrap();
+    for micros in (0..30).map(|n| n * 1_000) {
+        let _ = timeout(Duration::from_micros(micros), locks.lock("held").ttl(TTL).acquire()).await;
+    }
+    holder.release().await.unwrap();
+    for name in ["free", "held"] {
+        let guard = timeout(SOON, other.lock(name).ttl(TTL).acquire()).await.expect("free soon").unwrap();
+        guard.release().await.unwrap();
+    }
+    for _ in 0..100 {
+        if store.keys().len() == 2 {
+            return;
+        }
+        sleep(Duration::from_millis(50)).await;
+    }
+    panic!("left behind: {:?}", store.keys());
+}
+
+#[tokio::test]
+async fn fault_05_a_request_that_comes_after_the_clean_up_is_rejected() {
+    let (store, request) = (Store::new(), request("a"));
+    let backend = store.through_proxy();
+    store.proxy.deliver_late_request_containing(b"\"lock\"");
+    backend.try_acquire(&request).await.unwrap_err();
+    assert_eq!(backend.release(&request.claim()).await.unwrap(), Release::NotHeld);
+    store.proxy.deliver_late();
+    assert_eq!(store.session("a"), None, "applied after all");
+    granted(&store.direct(), &crate::support::request("a")).await;
+}
+
+#[tokio::test]
+async fn fault_05_a_session_of_an_abandoned_owner_serves_no_other() {
+    let (store, first) = (Store::new(), request("a"));
+    let backend = store.through_proxy();
+    let before = granted(&backend, &first).await;
+    let session = store.session("a").unwrap();
+    store.proxy.deliver_late_request_containing(b"\"unlock\"");
+    backend.release(&first.claim()).await.unwrap_err();
+    assert_eq!(backend.release(&first.claim()).await.unwrap(), Release::Released);
+    let (second, third) = (request("a"), request("b"));
+    let after = granted(&backend, &second).await;
+    granted(&backend, &third).await;
+    assert!(after.token() > before.token());
+    assert!(store.session("a") != Some(session.clone()) && store.session("b") != Some(session));
+    store.proxy.deliver_late();
+    let lease = Lease::new(second.claim(), after.token(), second.ttl());
+    assert!(matches!(backend.renew(&lease).await.unwrap(), Renewal::Renewed(_)), "freed by a late release");
+}
+
+#[tokio::test]
+async fn fault_05_a_place_in_the_queue_that_is_taken_late_blocks_nobody() {
+    let (store, holder, waiter) = (Store::new(), request("a"), request("a"));
+    let (direct, backend) = (store.direct(), store.through_proxy());
+    granted(&direct, &holder).await;
+    let seen = refused(&backend, &waiter).await;
+    store.proxy.deliver_late_request_containing(b".queue");
+    backend.wait(&waiter, &seen).await.unwrap_err();
+    assert_eq!(backend.release(&waiter.claim()).await.unwrap(), Release::NotHeld);
+    store.proxy.deliver_late();
+    direct.release(&holder.claim()).await.unwrap();
+    timeout(SOON, acquire(&direct, &request("a"))).await.expect("nobody is before it");
+}
+
+#[test]
+fn fault_06_a_guard_dropped_outside_a_runtime() {
+    let store = Store::new();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let locks = supervisor(store.direct());
+    let guard = runtime.block_on(locks.lock("a").ttl(TTL).acquire()).unwrap();
+    drop(guard);
+    runtime.block_on(store.until_free("a", SOON));
+    let guard = runtime.block_on(locks.lock("a").ttl(TTL).acquire()).unwrap();
+    drop(runtime);
+    drop(guard);
+}
+
+#[tokio::test]
+async fn faults_07_and_09_an_outage_of_a_whole_ttl_loses_the_lock_before_anyone_gets_it() {
+    let store = Store::new();
+    let locks = supervisor(store.through_proxy());
+    let began = Instant::now();
+    let guard = locks.lock("a").ttl(TTL).acquire().await.unwrap();
+    store.proxy.hold_replies();
+    let other = store.direct();
+    let successor = tokio::spawn(async move { acquire(&other, &request("a")).await });
+    guard.lost().await;
+    let lost = began.elapsed();
+    assert!(lost > Duration::from_secs(6) && lost < TTL, "{lost:?}");
+    assert!(!successor.is_finished(), "granted before the loss was told");
+    store.proxy.heal();
+    sleep(Duration::from_millis(300)).await;
+    assert_eq!(guard.state(), LockState::Lost, "revived by a reply that came too late");
+    let token = guard.fencing_token();
+    drop(guard);
+    let next = timeout(TTL * 2, successor).await.expect("free after the TTL").unwrap();
+    assert!(next.token() > token);
+}
+
+#[tokio::test]
+async fn fault_08_renewal_says_not_yours() {
+    let (store, request) = (Store::new(), request("a"));
+    let backend = store.direct();
+    let grant = granted(&backend, &request).await;
+    let lease = Lease::new(request.claim(), grant.token(), request.ttl());
+    let session = store.session("a").unwrap();
+    agent_frees(&store, &session);
+    // The session lives and can be renewed: the key isn't its own any more.
+    assert_eq!(backend.renew(&lease).await.unwrap(), Renewal::Lost);
+    assert_eq!(backend.renew(&lease).await.unwrap(), Renewal::Lost);
+    assert_eq!(backend.release(&request.claim()).await.unwrap(), Release::NotHeld);
+}
+
+fn agent_frees(store: &Store, session: &str) {
+    let path = format!("/v1/kv/{}?release={session}", store.path("a/.lock"));
+    crate::support::agent().tell("PUT", &path, "").unwrap();
+}
+
+#[tokio::test]
+async fn fault_09_an_outage_shorter_than_the_ttl_is_survived() {
+    let store = Store::new();
+    let locks = supervisor(store.through_proxy());
+    let guard = locks.lock("a").ttl(TTL).acquire().await.unwrap();
+    store.proxy.blackhole();
+    sleep(Duration::from_secs(6)).await;
+    assert!(guard.is_held());
+    store.proxy.heal();
+    sleep(Duration::from_secs(6)).await;
+    assert_eq!(guard.state(), LockState::Held);
+    guard.release().await.unwrap();
+    assert!(matches!(store.direct().try_acquire(&request("a")).await.unwrap(), Attempt::Granted(_)));
+}
