@@ -50,7 +50,6 @@ class Tooz:
             "file": url,
             "redis": f"redis://{host}{options}",
             "etcd": f"etcd3+http://{host}{options}",
-            "consul": f"consul://{host}",
         }[urlsplit(url).scheme]
         self.client = coordination.get_coordinator(url, uuid.uuid4().hex.encode())
         self.client.start(start_heart=True)

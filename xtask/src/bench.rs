@@ -19,7 +19,8 @@ pub(crate) struct Options {
 /// Builds the command and the benchmarks as they are released, and runs them. They start the servers themselves.
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let packages = ["--package", "lock-cli", "--package", "distlock-bench"];
-    let built = cargo().args(["build", "--release", "--features", "distlock-bench/peers"]).args(packages).status()?;
+    let features = "distlock-bench/peers,lock-cli/redis,lock-cli/etcd,lock-cli/consul";
+    let built = cargo().args(["build", "--release", "--features", features]).args(packages).status()?;
     ensure!(built.success(), "building failed");
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
     let mut bench = Command::new(target.join("release").join("distlock-bench"));

@@ -1,5 +1,6 @@
 //! C: from a release to the next grant, among contenders that come back at once, and who is granted it.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -65,12 +66,13 @@ fn turn(run: &mut Run, contestant: &Contestant, of: &Of, set_up: &SetUp) -> Resu
     let before = run.store.commands()?;
     let holds = contend(&mut workers)?;
     let commands = per_operation(before, run.store.commands()?, holds.len());
-    let figures = Figures::of(&holds, set_up.processes > 1);
+    let figures = Figures::of(&holds);
     for (metric, value) in [
         ("hand-offs/s", figures.per_second),
         ("p50 ms", figures.p50),
         ("p99 ms", figures.p99),
         ("back %", figures.back),
+        ("same process %", figures.same_process),
         ("least/most", figures.least_to_most),
         ("held by two", figures.overlaps as f64),
     ] {
@@ -83,7 +85,7 @@ fn turn(run: &mut Run, contestant: &Contestant, of: &Of, set_up: &SetUp) -> Resu
 }
 
 fn start(run: &Run, contestant: &Contestant, place: &Place, set_up: &SetUp) -> Result<Vec<Worker>> {
-    let (tasks, ms, hold_us) = (set_up.tasks.to_string(), run.pick(2_000, 300).to_string(), set_up.hold_us.to_string());
+    let (tasks, ms, hold_us) = (set_up.tasks.to_string(), run.pick(1_000, 300).to_string(), set_up.hold_us.to_string());
     let mut work = vec!["contend", "--tasks", &tasks, "--ms", &ms, "--hold-us", &hold_us];
     if set_up.processes > 1 {
         work.push("--one-thread");
@@ -116,25 +118,28 @@ struct Figures {
     p50: f64,
     p99: f64,
     back: f64,
+    same_process: f64,
     least_to_most: f64,
     overlaps: usize,
 }
 
 impl Figures {
-    /// `holds` in the order of their grants. Contenders are processes, or the tasks of the one process.
-    fn of(holds: &[Hold], processes: bool) -> Self {
-        let contender = |hold: &Hold| if processes { hold.process } else { hold.task };
-        let (mut between, mut back, mut overlaps, mut busy_until) = (Vec::new(), 0, 0, 0);
-        let mut grants = std::collections::HashMap::new();
-        for (number, hold) in holds.iter().enumerate() {
+    /// `holds` in the order of their grants.
+    fn of(holds: &[Hold]) -> Self {
+        let contender = |hold: &Hold| (hold.process, hold.task);
+        let (mut between, mut back, mut same_process, mut overlaps) = (Vec::new(), 0, 0, 0);
+        let (mut grants, mut busy_until) = (HashMap::new(), 0);
+        for hold in holds {
             *grants.entry(contender(hold)).or_insert(0_u32) += 1;
             overlaps += usize::from(hold.granted < busy_until);
             busy_until = busy_until.max(hold.released);
-            let Some(last) = number.checked_sub(1).map(|number| &holds[number]) else { continue };
-            if contender(last) == contender(hold) {
+        }
+        for pair in holds.windows(2) {
+            same_process += u32::from(pair[0].process == pair[1].process);
+            if contender(&pair[0]) == contender(&pair[1]) {
                 back += 1;
             } else {
-                between.push(hold.granted.saturating_sub(last.released) as f64 / 1e6);
+                between.push(pair[1].granted.saturating_sub(pair[0].released) as f64 / 1e6);
             }
         }
         let seconds = match holds {
@@ -142,11 +147,13 @@ impl Figures {
             _ => f64::NAN,
         };
         let (least, most) = (grants.values().min(), grants.values().max());
+        let share = |count: u32| f64::from(count) * 100.0 / holds.len().saturating_sub(1).max(1) as f64;
         Self {
             per_second: between.len() as f64 / seconds,
             p50: percentile(&mut between, 50.0),
             p99: percentile(&mut between, 99.0),
-            back: f64::from(back) * 100.0 / holds.len().saturating_sub(1).max(1) as f64,
+            back: share(back),
+            same_process: share(same_process),
             least_to_most: f64::from(*least.unwrap_or(&0)) / f64::from(*most.unwrap_or(&1)),
             overlaps,
         }
@@ -162,7 +169,7 @@ fn count(run: &mut Run, contestant: &Contestant, of: &Of, set_up: &SetUp) -> Res
     let grants = contend(&mut workers)?.len().max(1) as f64;
     let after = counted.proxy.counters();
     run.results.add(of, "requests", (after.requests - before.requests) as f64 / grants);
-    run.results.add(of, "connections", after.open as f64);
+    run.results.add(of, "connections", after.accepted as f64);
     let bytes = |counters: &testbed::proxy::Counters| counters.bytes_to_server + counters.bytes_to_client;
     run.results.add(of, "bytes", (bytes(&after) - bytes(&before)) as f64 / grants);
     Ok(())
@@ -191,7 +198,7 @@ mod tests {
     #[test]
     fn a_grant_that_goes_back_is_no_hand_off() {
         const MS: u64 = 1_000_000;
-        let figures = Figures::of(&[hold(0, 0, MS), hold(0, 2 * MS, 3 * MS), hold(1, 5 * MS, 6 * MS)], true);
+        let figures = Figures::of(&[hold(0, 0, MS), hold(0, 2 * MS, 3 * MS), hold(1, 5 * MS, 6 * MS)]);
         assert!((figures.p50 - 2.0).abs() < 1e-9, "{}", figures.p50);
         assert!((figures.back - 50.0).abs() < 1e-9, "{}", figures.back);
         assert!((figures.least_to_most - 0.5).abs() < 1e-9, "{}", figures.least_to_most);
@@ -200,7 +207,7 @@ mod tests {
 
     #[test]
     fn two_that_hold_at_once_are_counted() {
-        let figures = Figures::of(&[hold(0, 0, 10), hold(1, 2, 3), hold(0, 5, 6), hold(1, 11, 12)], true);
+        let figures = Figures::of(&[hold(0, 0, 10), hold(1, 2, 3), hold(0, 5, 6), hold(1, 11, 12)]);
         assert_eq!(figures.overlaps, 2);
     }
 }

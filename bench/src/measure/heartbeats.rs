@@ -12,10 +12,8 @@ use crate::worker::{HeldMany, Worker};
 
 pub(crate) fn run(run: &mut Run) {
     let loads = run.store.heartbeats();
-    for _ in 0..run.pick(2, 1) {
-        for locks in run.pick(loads, &loads[..1]) {
-            run.turns(Kind::Heartbeats, "", *locks, turn);
-        }
+    for locks in run.pick(loads, &loads[..1]) {
+        run.turns(Kind::Heartbeats, "", *locks, turn);
     }
 }
 

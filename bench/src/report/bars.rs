@@ -21,6 +21,8 @@ enum Measured {
     /// To another contestant's.
     RatioTo(&'static str, &'static str),
     Figure(&'static str),
+    /// Of another contestant of ours.
+    Of(&'static str, &'static str),
 }
 
 const OVER: &str = "over processes, held 0 ms";
@@ -135,6 +137,15 @@ const BARS: &[Bar] = &[
         limit: 4096.0,
     },
     Bar {
+        backend: "etcd",
+        text: "10,000 locks held, leases shared: under 5 % of a core in the server",
+        kind: Kind::Heartbeats,
+        setting: "",
+        loads: &[10_000],
+        of: Measured::Of("distlock, shared leases", "server CPU %"),
+        limit: 5.0,
+    },
+    Bar {
         backend: "consul",
         text: "acquire + release at most 1.3 x one PUT + one DELETE",
         kind: Kind::Uncontended,
@@ -151,6 +162,15 @@ const BARS: &[Bar] = &[
         loads: &[2, 8, 64],
         of: Measured::Figure("p50 ms"),
         limit: 1.2,
+    },
+    Bar {
+        backend: "consul",
+        text: "1,000 locks waited for by one process: at most 8 connections",
+        kind: Kind::Waiting,
+        setting: "in one process, each for a lock of its own",
+        loads: &[1_000],
+        of: Measured::Figure("connections"),
+        limit: 8.0,
     },
     Bar {
         backend: "consul",
@@ -180,6 +200,9 @@ pub(crate) fn table(all: &[Results]) -> Table {
                 Measured::Ratio(metric) => ratios(results, &ours, metric).map(|ratios| ratios.median),
                 Measured::Figure(metric) => {
                     results.rounds(&ours, metric).and_then(Spread::of).map(|spread| spread.median)
+                }
+                Measured::Of(name, metric) => {
+                    results.rounds(&of(name), metric).and_then(Spread::of).map(|spread| spread.median)
                 }
                 Measured::RatioTo(peer, metric) => {
                     let peers = results.rounds(&of(peer), metric).and_then(Spread::of);

@@ -71,6 +71,16 @@ pub(crate) const ALL: &[Plot] = &[
     },
 ];
 
+const FLOORS: [RGBColor; 3] = [RGBColor(0, 0, 0), RGBColor(90, 90, 90), RGBColor(150, 150, 150)];
+const PEERS: [RGBColor; 6] = [
+    RGBColor(0, 90, 180),
+    RGBColor(0, 130, 70),
+    RGBColor(130, 60, 160),
+    RGBColor(210, 110, 0),
+    RGBColor(0, 140, 150),
+    RGBColor(120, 80, 40),
+];
+
 type Line = (String, Role, Vec<(f64, f64)>);
 
 impl Plot {
@@ -125,8 +135,8 @@ impl Plot {
             for (number, (name, role, points)) in lines.iter().enumerate() {
                 let color = match role {
                     Role::Ours => RED.to_rgba(),
-                    Role::Floor => BLACK.to_rgba(),
-                    Role::Peer => Palette99::pick(number + 1).to_rgba(),
+                    Role::Floor => FLOORS[number % FLOORS.len()].to_rgba(),
+                    Role::Peer => PEERS[number % PEERS.len()].to_rgba(),
                 };
                 let style = color.stroke_width(if *role == Role::Peer { 1 } else { 2 });
                 chart.draw_series(LineSeries::new(points.iter().copied(), style))?;

@@ -30,6 +30,7 @@ pub(crate) fn shown(kind: Kind) -> Shown {
                 "p99 ms",
                 "hand-offs/s",
                 "back %",
+                "same process %",
                 "least/most",
                 "commands",
                 "requests",
@@ -41,8 +42,8 @@ pub(crate) fn shown(kind: Kind) -> Shown {
         Kind::Heartbeats => {
             ("client CPU %", &["server CPU %", "bytes/lock", "wake-ups/s", "commands/s", "acquired in s"])
         }
-        Kind::Recovery => ("p50 ms", &["max ms"]),
-        Kind::Waiting => ("client CPU %", &["server CPU %", "commands/s"]),
+        Kind::Recovery => ("ms", &[]),
+        Kind::Waiting => ("client CPU %", &["server CPU %", "commands/s", "connections"]),
         Kind::Command => ("p50 ms", &["p99 ms"]),
     };
     Shown { compared, others }
@@ -55,7 +56,7 @@ fn title(kind: Kind) -> &'static str {
         Kind::Handoff => "C. Release to the next grant, among contenders that come back at once",
         Kind::Heartbeats => "D. Locks held and renewed by one process",
         Kind::Recovery => "E. From the holder's end to the grant of a waiter in another process",
-        Kind::Waiting => "Processes that wait for one lock",
+        Kind::Waiting => "Waiting while nothing happens",
         Kind::Command => "F. The command `true`, run under a lock",
     }
 }

@@ -53,6 +53,8 @@ impl Worker {
             command.arg("--alone");
         }
         command.args(work.iter().map(AsRef::as_ref));
+        // What fails is told by its message.
+        command.env("RUST_LIB_BACKTRACE", "0");
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().context("starting a worker")?;
         let stdout = child.stdout.take().context("no stdout")?;
         Ok(Self { child, lines: read(stdout), name: contestant.name })

@@ -31,7 +31,7 @@ pub(crate) struct Held {
 pub(crate) async fn run(connecting: Connecting, tag: &str, options: &Options) -> Result<()> {
     let files = raise_file_limit();
     let client = connecting.await?;
-    client.acquire("first").await?.release().await?;
+    client.acquire(&format!("{tag}-first")).await?.release().await?;
     let resident_before = resident(std::process::id())?;
     let began = Instant::now();
     let mut guards = Vec::with_capacity(usize::try_from(options.locks)?);
@@ -64,5 +64,20 @@ pub(crate) async fn run(connecting: Connecting, tag: &str, options: &Options) ->
         released??;
     }
     super::say("released");
+    Ok(())
+}
+
+/// Waits for the locks that another worker holds, until it is killed.
+pub(crate) async fn wait(connecting: Connecting, tag: &str, options: &Options) -> Result<()> {
+    let client = connecting.await?;
+    let mut waiting = JoinSet::new();
+    for number in 0..options.locks {
+        let (client, key) = (client.clone(), format!("{tag}-{number}"));
+        waiting.spawn(async move { client.acquire(&key).await });
+    }
+    tokio::task::spawn_blocking(ready).await??;
+    while let Some(acquired) = waiting.join_next().await {
+        acquired??.release().await?;
+    }
     Ok(())
 }

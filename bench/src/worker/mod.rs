@@ -46,6 +46,8 @@ enum Work {
     Hold,
     /// Waits for that lock
     Wait,
+    /// Waits for many locks at once
+    WaitMany(many::Options),
     /// Sends signals from one connection to another
     Signal(signal::Options),
 }
@@ -66,6 +68,7 @@ pub(crate) fn run(options: Options) -> Result<()> {
         Work::Many(work) => one_thread()?.block_on(many::run(connect(contestant, place)?, &tag, &work)),
         Work::Hold => one_thread()?.block_on(hold::hold(connect(contestant, place)?, &tag)),
         Work::Wait => one_thread()?.block_on(hold::wait(connect(contestant, place)?, &tag)),
+        Work::WaitMany(work) => one_thread()?.block_on(many::wait(connect(contestant, place)?, &tag, &work)),
         Work::Signal(work) => {
             let Way::Signal(connect) = contestant.way else { bail!("it sends no signals") };
             many_threads()?.block_on(signal::run(connect(place), &work))

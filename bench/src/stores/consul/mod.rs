@@ -10,7 +10,7 @@ use anyhow::Result;
 use testbed::consul::Agent;
 use testbed::proxy::Proxy;
 
-use crate::contest::{Contestant, Counted, Kind, Lack, Program, Role, Store, Way, ours};
+use crate::contest::{Contestant, Counted, Lack, Program, Store, ours};
 
 pub(crate) struct DevAgent(Agent);
 
@@ -77,18 +77,5 @@ impl Store for DevAgent {
 }
 
 pub(crate) fn contestants() -> Vec<Contestant> {
-    vec![
-        ours(),
-        floor::put_and_delete(),
-        floor::put_to_answer(),
-        plain::plain(),
-        Contestant {
-            name: "tooz",
-            role: Role::Peer,
-            lacks: &[Lack::Token, Lack::Metadata, Lack::LossNotice, Lack::WakeUp, Lack::Order, Lack::AsyncWaiting],
-            note: "its consul driver",
-            way: Way::Python("tooz"),
-            skips: &[(Kind::Heartbeats, "not measured"), (Kind::Throughput, "one thread a task, in Python")],
-        },
-    ]
+    vec![ours(), floor::put_and_delete(), floor::put_to_answer(), plain::plain()]
 }

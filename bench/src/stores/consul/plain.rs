@@ -6,8 +6,9 @@ use anyhow::{Context as _, Result, ensure};
 use async_trait::async_trait;
 use reqwest::Client as Http;
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
 
-use super::floor::{base, client};
+use super::floor::{AT_ONCE, base, client};
 use crate::contest::{Client, Contestant, Held, Kind, Lack, Role, Way};
 
 pub(crate) fn plain() -> Contestant {
@@ -18,7 +19,12 @@ pub(crate) fn plain() -> Contestant {
         note: "the recipe of Consul's documentation, by hand; sessions are kept for the next lock",
         way: Way::Client(|place| {
             Box::pin(async move {
-                let shared = Shared { http: client()?, base: base(&place), ttl_s: place.ttl_ms.div_ceil(1_000) };
+                let shared = Shared {
+                    http: client()?,
+                    base: base(&place),
+                    ttl_s: place.ttl_ms.div_ceil(1_000),
+                    at_once: Semaphore::new(AT_ONCE),
+                };
                 Ok(Arc::new(Plain { shared: Arc::new(shared), idle: Arc::default() }) as Arc<dyn Client>)
             })
         }),
@@ -30,6 +36,7 @@ struct Shared {
     http: Http,
     base: String,
     ttl_s: u64,
+    at_once: Semaphore,
 }
 
 /// Sessions that hold nothing: one session is one contender.
@@ -56,6 +63,7 @@ impl Shared {
     }
 
     async fn put(&self, url: &str) -> Result<bool> {
+        let _permit = self.at_once.acquire().await?;
         Ok(self.http.put(url).body("x").send().await?.error_for_status()?.text().await?.trim() == "true")
     }
 }
