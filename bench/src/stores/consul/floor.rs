@@ -66,7 +66,7 @@ impl Client for Put {
     async fn acquire(&self, key: &str) -> Result<Box<dyn Held>> {
         let url = format!("{}/v1/kv/floor/{key}", self.base);
         let permit = self.at_once.acquire().await?;
-        put(&self.http, &url).await?;
+        put(&self.http, &url, "x".into()).await?;
         drop(permit);
         Ok(Box::new(Written { http: self.http.clone(), url, at_once: self.at_once.clone() }))
     }
@@ -81,8 +81,8 @@ impl Held for Written {
     }
 }
 
-async fn put(http: &Http, url: &str) -> Result<()> {
-    let answer = http.put(url).body("x").send().await?.error_for_status()?.text().await?;
+async fn put(http: &Http, url: &str, value: String) -> Result<()> {
+    let answer = http.put(url).body(value).send().await?.error_for_status()?.text().await?;
     ensure!(answer.trim() == "true", "PUT was answered {answer}");
     Ok(())
 }
@@ -99,8 +99,8 @@ pub(crate) fn put_to_answer() -> Contestant {
             Box::pin(async move {
                 let url = format!("{}/v1/kv/signal/{}", base(&place), place.tag);
                 let (writer, asker) = (client()?, client()?);
-                put(&writer, &url).await?;
-                Ok(Box::new(Query { writer, asker, url }) as Box<dyn Signal>)
+                put(&writer, &url, "0".into()).await?;
+                Ok(Box::new(Query { writer, asker, url, number: 0 }) as Box<dyn Signal>)
             })
         }),
         skips: &[
@@ -117,6 +117,7 @@ struct Query {
     writer: Http,
     asker: Http,
     url: String,
+    number: u64,
 }
 
 #[async_trait]
@@ -135,8 +136,10 @@ impl Signal for Query {
         tokio::time::sleep(Duration::from_millis(5)).await;
         let began = Instant::now();
         let writing = tokio::spawn({
-            let (writer, url) = (self.writer.clone(), self.url.clone());
-            async move { put(&writer, &url).await }
+            // The same value again would be no news.
+            self.number += 1;
+            let (writer, url, value) = (self.writer.clone(), self.url.clone(), self.number.to_string());
+            async move { put(&writer, &url, value).await }
         });
         let heard = asking.await??;
         writing.await??;

@@ -56,6 +56,7 @@ struct Locked {
 
 impl Shared {
     async fn session(&self) -> Result<String> {
+        let _permit = self.at_once.acquire().await?;
         let session = json!({"TTL": format!("{}s", self.ttl_s), "LockDelay": "0s", "NodeChecks": []});
         let url = format!("{}/v1/session/create", self.base);
         let created: Value = self.http.put(url).json(&session).send().await?.error_for_status()?.json().await?;
