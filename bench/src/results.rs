@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use rustix::system::uname;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::contest::{Contestant, Kind, Role, Way};
 
@@ -37,7 +37,14 @@ pub(crate) struct About {
 pub(crate) struct Figure {
     pub(crate) of: Of,
     pub(crate) metric: String,
+    /// Of a round that gave none, not a number: JSON's null.
+    #[serde(deserialize_with = "null_is_nan")]
     pub(crate) rounds: Vec<f64>,
+}
+
+fn null_is_nan<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<f64>, D::Error> {
+    let rounds = Vec::<Option<f64>>::deserialize(from)?;
+    Ok(rounds.into_iter().map(|round| round.unwrap_or(f64::NAN)).collect())
 }
 
 /// What was measured of whom.
@@ -114,5 +121,24 @@ impl From<&Contestant> for About {
             note: format!("{language}{}", contestant.note),
             skips: contestant.skips.iter().map(|(kind, why)| (*kind, (*why).into())).collect(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Kind, Of, Results};
+
+    #[test]
+    fn what_was_saved_is_loaded_again_figures_that_are_none_as_well() {
+        let of = Of { kind: Kind::Handoff, contestant: "one".into(), setting: String::new(), load: 2 };
+        let mut results = Results::new("file", "a store".into(), true);
+        results.add(&of, "p50 ms", f64::NAN);
+        results.add(&of, "p50 ms", 1.5);
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("file.json");
+        results.save(&path).expect("it is written");
+        let loaded = Results::load(&path).expect("it is read");
+        let rounds = loaded.rounds(&of, "p50 ms").expect("they are there");
+        assert!(rounds[0].is_nan() && rounds[1].total_cmp(&1.5).is_eq(), "{rounds:?}");
     }
 }
