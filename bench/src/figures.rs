@@ -1,22 +1,39 @@
-//! Figures: percentiles, CPU time and memory of a process, the clock that processes share.
+//! Figures: percentiles, and the clock that processes share.
 
-use std::time::Duration;
-
-use anyhow::Context as _;
 use rustix::time::{ClockId, clock_gettime};
 
-/// The value below which `percent` of the samples lie. Sorts them.
+/// The value below which `percent` of the samples lie. Sorts them. Of no samples: not a number.
 pub(crate) fn percentile(samples: &mut [f64], percent: f64) -> f64 {
+    if samples.is_empty() {
+        return f64::NAN;
+    }
     samples.sort_by(f64::total_cmp);
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an index within the samples")]
     let index = ((samples.len() - 1) as f64 * percent / 100.0).round() as usize;
     samples[index]
 }
 
-/// `p50 12.3 (min 11.0, max 14.0)`, of several rounds' medians.
-pub(crate) fn rounds(mut medians: Vec<f64>) -> String {
-    let (min, max) = (percentile(&mut medians, 0.0), percentile(&mut medians, 100.0));
-    format!("{:8.2} (min {min:.2}, max {max:.2})", percentile(&mut medians, 50.0))
+/// Median, least and most of several rounds.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Spread {
+    pub(crate) median: f64,
+    pub(crate) min: f64,
+    pub(crate) max: f64,
+}
+
+impl Spread {
+    pub(crate) fn of(rounds: &[f64]) -> Option<Self> {
+        let mut rounds: Vec<f64> = rounds.iter().copied().filter(|value| value.is_finite()).collect();
+        (!rounds.is_empty()).then(|| Self {
+            median: percentile(&mut rounds, 50.0),
+            min: percentile(&mut rounds, 0.0),
+            max: percentile(&mut rounds, 100.0),
+        })
+    }
+
+    pub(crate) fn one_value(self) -> bool {
+        self.min.total_cmp(&self.max).is_eq()
+    }
 }
 
 /// Nanoseconds on the monotonic clock, which all processes of a host share.
@@ -25,21 +42,23 @@ pub(crate) fn monotonic_ns() -> u64 {
     u64::try_from(now.tv_sec).unwrap_or(0) * 1_000_000_000 + u64::try_from(now.tv_nsec).unwrap_or(0)
 }
 
-/// CPU time of process `pid` since it began (all of its threads), from `/proc`.
-pub(crate) fn cpu_time(pid: u32) -> anyhow::Result<Duration> {
-    // schedstat counts nanoseconds, per thread.
-    let mut nanos = 0;
-    for task in std::fs::read_dir(format!("/proc/{pid}/task"))? {
-        let text = std::fs::read_to_string(task?.path().join("schedstat")).unwrap_or_default();
-        nanos += text.split(' ').next().and_then(|number| number.parse::<u64>().ok()).unwrap_or(0);
-    }
-    Ok(Duration::from_nanos(nanos))
-}
+#[cfg(test)]
+mod tests {
+    use super::{Spread, percentile};
 
-/// Resident memory of this process in bytes, from `/proc`.
-pub(crate) fn resident() -> anyhow::Result<u64> {
-    let status = std::fs::read_to_string("/proc/self/status")?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
-    let kib: u64 = line.trim().trim_end_matches(" kB").parse()?;
-    Ok(kib * 1024)
+    #[test]
+    fn percentiles_of_few_samples() {
+        let mut samples = [3.0, 1.0, 2.0];
+        for (percent, expected) in [(0.0, 1.0), (50.0, 2.0), (100.0, 3.0)] {
+            assert!(percentile(&mut samples, percent).total_cmp(&expected).is_eq(), "{percent}");
+        }
+        assert!(percentile(&mut [], 50.0).is_nan());
+    }
+
+    #[test]
+    fn a_round_that_gave_nothing_is_left_out() {
+        let spread = Spread::of(&[f64::NAN, 2.0]).expect("one round gave a figure");
+        assert!(spread.one_value() && spread.median.total_cmp(&2.0).is_eq());
+        assert!(Spread::of(&[f64::NAN]).is_none());
+    }
 }

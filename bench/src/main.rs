@@ -1,63 +1,94 @@
-//! Distlock's benchmarks. Each compares ours with its floor in one run, in turns, and prints ratios.
+//! Distlock's benchmarks: ours, the floor and the peers in one run, in turns.
 
-mod command;
-mod consul;
-mod etcd;
+mod contest;
 mod figures;
-mod handoff;
-mod heartbeats;
-mod redis;
-mod takeover;
-mod uncontended;
+mod measure;
+mod peers;
+mod process;
+mod report;
+mod results;
+mod stores;
+mod worker;
 
-use clap::Parser;
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::{Parser, ValueEnum as _};
+
+use contest::Kind;
+use results::Results;
+use stores::Backend;
 
 #[derive(Parser)]
-#[command(about = "Distlock's benchmarks: ours and the floor in one run, in turns; medians, and ratios to the floor")]
+#[command(
+    about = "Distlock's benchmarks: ours, the floor and the peers in one run, in turns; ratios to the floor first"
+)]
 enum Bench {
-    /// Acquire + release of a free lock, against creating, writing and removing a file
-    Uncontended(uncontended::Options),
-    /// 100,000 locks held and renewed by one supervisor: memory and CPU
-    Heartbeats(heartbeats::Options),
-    /// From a holder's death to the grant of a waiter in another process
-    Takeover(takeover::Options),
-    /// From a release to the grant of a waiter in another process, and who gets the lock next
-    Handoff(handoff::Options),
-    /// `distlock run KEY -- true` against `true`
-    Command(command::Options),
-    /// Locks on a real redis-server, started for this
-    #[command(subcommand)]
-    Redis(redis::Bench),
-    /// The Consul backend; needs the program `consul`
-    #[command(subcommand)]
-    Consul(consul::Bench),
-    /// The etcd backend, against a real etcd
-    #[command(subcommand)]
-    Etcd(etcd::Bench),
-    /// One of the processes that the benchmarks start
-    #[command(hide = true, subcommand)]
-    Worker(Worker),
+    /// Measure, and write docs/benchmarks.md, its plots, and the raw figures
+    Run(Options),
+    /// Write docs/benchmarks.md and its plots again, from the raw figures that are there
+    Report {
+        /// Where benchmarks.md and benchmarks/ are
+        #[arg(long, default_value = "docs")]
+        docs: PathBuf,
+    },
+    /// One of the processes that a measurement starts
+    #[command(hide = true)]
+    Worker(worker::Options),
 }
 
-#[derive(clap::Subcommand)]
-enum Worker {
-    Hold(takeover::Hold),
-    Wait(takeover::Wait),
-    Contend(handoff::Contend),
+#[derive(clap::Args)]
+struct Options {
+    /// Which store; may be given several times [default: all]
+    #[arg(long)]
+    backend: Vec<Backend>,
+    /// Which measurement; may be given several times [default: all]
+    #[arg(long)]
+    only: Vec<Kind>,
+    /// Which contestant, by its name; may be given several times [default: all]
+    #[arg(long)]
+    contestant: Vec<String>,
+    /// A trial of about a minute for each store: shows that everything runs, measures nothing
+    #[arg(long)]
+    quick: bool,
+    /// Compare with locks for Python, too, installed into a virtual environment
+    #[arg(long)]
+    python: bool,
+    /// Where benchmarks.md and benchmarks/ are. A run of a part prints its tables and writes nothing, unless this is
+    /// given
+    #[arg(long)]
+    docs: Option<PathBuf>,
 }
 
-fn main() -> anyhow::Result<()> {
+fn main() -> Result<()> {
     match Bench::parse() {
-        Bench::Uncontended(options) => uncontended::run(&options),
-        Bench::Heartbeats(options) => heartbeats::run(&options),
-        Bench::Takeover(options) => takeover::run(&options),
-        Bench::Handoff(options) => handoff::run(&options),
-        Bench::Command(options) => command::run(&options),
-        Bench::Redis(bench) => redis::run(&bench),
-        Bench::Consul(bench) => consul::run(&bench),
-        Bench::Etcd(bench) => etcd::run(&bench),
-        Bench::Worker(Worker::Hold(options)) => takeover::hold(&options),
-        Bench::Worker(Worker::Wait(options)) => takeover::wait(&options),
-        Bench::Worker(Worker::Contend(options)) => handoff::contend(&options),
+        Bench::Run(options) => run(&options),
+        Bench::Report { docs } => report::write(&docs),
+        Bench::Worker(options) => worker::run(options),
     }
+}
+
+fn run(options: &Options) -> Result<()> {
+    if options.python {
+        peers::install()?;
+    }
+    let backends = if options.backend.is_empty() { Backend::value_variants() } else { &options.backend };
+    let in_part = options.quick || !options.only.is_empty() || !options.contestant.is_empty();
+    let docs = options.docs.clone().or_else(|| (!in_part).then(|| PathBuf::from("docs")));
+    for backend in backends {
+        let plan = measure::Plan {
+            backend: *backend,
+            quick: options.quick,
+            python: options.python,
+            kinds: &options.only,
+            contestants: &options.contestant,
+        };
+        let results: Results = measure::run(&plan)?;
+        if let Some(docs) = &docs {
+            std::fs::create_dir_all(docs.join("benchmarks"))?;
+            results.save(&docs.join("benchmarks").join(format!("{}.json", backend.name())))?;
+            report::write(docs)?;
+        }
+    }
+    Ok(())
 }
