@@ -5,15 +5,15 @@ mod error;
 
 pub use connect::{connect, connect_from_env, open, open_from_env};
 pub use error::ConnectError;
+#[cfg(feature = "consul")]
+pub use lock_consul;
 pub use lock_core::*;
+#[cfg(feature = "etcd")]
+pub use lock_etcd;
 #[cfg(feature = "file")]
 pub use lock_file;
 #[cfg(feature = "redis")]
 pub use lock_redis;
-#[cfg(feature = "etcd")]
-pub use lock_etcd;
-#[cfg(feature = "consul")]
-pub use lock_consul;
 
 /// For the fuzz targets of this project; no part of the API.
 #[cfg(feature = "fuzzing")]
