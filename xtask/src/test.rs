@@ -7,7 +7,7 @@ use anyhow::Result;
 
 use crate::cargo::{cargo, exit_code};
 use crate::containers::Containers;
-use crate::features::without_containers;
+use crate::features::of_tests;
 use crate::servers::{Server, Servers};
 
 /// How the tests are run.
@@ -70,11 +70,7 @@ fn tests(packages: &[String], containers: bool) -> Result<Command> {
     for package in packages {
         command.args(["--package", package]);
     }
-    if containers {
-        command.arg("--all-features");
-    } else {
-        command.args(["--features", &without_containers(packages)?]);
-    }
+    command.args(["--features", &of_tests(packages, containers)?]);
     Ok(command)
 }
 
