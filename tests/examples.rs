@@ -64,6 +64,15 @@ fn nightly_job_runs_once_however_many_workers_start_it_and_whenever() {
 }
 
 #[test]
+fn simulated_loss_loses_a_deposit_without_fencing_and_none_with_it() {
+    let directory = directory();
+    let finished = run(&mut example("simulated_loss", directory.path())).ended_with(0);
+    assert!(finished.stdout.contains("Without fencing a deposit is lost"), "{}", finished.stdout);
+    assert!(finished.stdout.contains("With fencing no deposit is lost"), "{}", finished.stdout);
+    assert!(finished.stderr.contains("deposits are lost"), "{}", finished.stderr);
+}
+
+#[test]
 fn quickstart_prints_its_token_and_a_second_run_has_a_greater_one() {
     let directory = directory();
     let token = || -> u64 {
