@@ -16,7 +16,6 @@ struct Contained {
     prefix: String,
 }
 
-#[expect(clippy::unused_async, reason = "the kit starts a harness by a future")]
 async fn start() -> Result<Contained, HarnessError> {
     static SHARED: Mutex<Weak<Container>> = Mutex::new(Weak::new());
     static LAST: AtomicU32 = AtomicU32::new(0);

@@ -32,17 +32,17 @@ pub(crate) async fn server_lock(client: &mut Client) -> anyhow::Result<()> {
 /// From the call that deletes a key to another client's watch that tells of it, in microseconds; and until that client
 /// has read the key as well, as who must be sure does.
 pub(crate) async fn delete_to_event(
-    deleter: &mut Client,
-    watcher: &mut Client,
+    from: &mut Client,
+    to: &mut Client,
     times: u32,
 ) -> anyhow::Result<(Vec<f64>, Vec<f64>)> {
-    let mut reader = watcher.clone();
-    let mut watch = watcher.watch("event", None).await?;
-    let (mut events, mut reads) = (Vec::new(), Vec::new());
+    let mut reader = to.clone();
+    let mut watch = to.watch("event", None).await?;
+    let (mut to_event, mut to_read) = (Vec::new(), Vec::new());
     for _ in 0..times {
-        deleter.put("event", "x", None).await?;
+        from.put("event", "x", None).await?;
         let began = Instant::now();
-        let deleting = deleter.delete("event", None);
+        let deleting = from.delete("event", None);
         let told = async {
             while let Some(response) = watch.message().await? {
                 if response.events().iter().any(|event| event.event_type() == EventType::Delete) {
@@ -55,9 +55,9 @@ pub(crate) async fn delete_to_event(
         };
         let (deleted, told) = tokio::join!(deleting, told);
         deleted?;
-        let (told, read) = told?;
-        events.push(told);
-        reads.push(read);
+        let (event, read) = told?;
+        to_event.push(event);
+        to_read.push(read);
     }
-    Ok((events, reads))
+    Ok((to_event, to_read))
 }

@@ -91,16 +91,16 @@ async fn theirs_of(server: &Etcd, options: &Options, contenders: usize, round: u
     let (holds, mut running) = (Holds::default(), JoinSet::new());
     let (hold, until) = (Duration::from_millis(options.hold_ms), Instant::now() + Duration::from_secs(options.seconds));
     for _ in 0..contenders {
-        let (mut client, holds) = (driver(server).await?, holds.clone());
+        let (mut driver, holds) = (driver(server).await?, holds.clone());
         let key = format!("theirs-{contenders}-{round}");
         running.spawn(async move {
-            let lease = client.lease_grant(600, None).await?.id();
+            let lease = driver.lease_grant(600, None).await?.id();
             while Instant::now() < until {
-                let held = client.lock(key.clone(), Some(LockOptions::new().with_lease(lease))).await?;
+                let locked = driver.lock(key.clone(), Some(LockOptions::new().with_lease(lease))).await?;
                 let granted = Instant::now();
                 tokio::time::sleep(hold).await;
                 note(&holds, granted);
-                client.unlock(held.key()).await?;
+                driver.unlock(locked.key()).await?;
             }
             anyhow::Ok(())
         });

@@ -53,7 +53,8 @@ pub(super) async fn run(server: &Etcd, options: &Options) -> anyhow::Result<()> 
     tokio::time::sleep(ttl / 2 + Duration::from_secs(2)).await;
     let (client, at_server, began) = (cpu_time(std::process::id())?, cpu_time(server_pid)?, Instant::now());
     tokio::time::sleep(Duration::from_secs(options.seconds)).await;
-    let share = |now: Duration, then: Duration| (now - then).as_secs_f64() / began.elapsed().as_secs_f64() * 100.0;
+    let share =
+        |now: Duration, then: Duration| now.saturating_sub(then).as_secs_f64() / began.elapsed().as_secs_f64() * 100.0;
     let (client, at_server) = (share(cpu_time(std::process::id())?, client), share(cpu_time(server_pid)?, at_server));
     let held = guards.iter().filter(|guard| guard.is_held()).count();
     let sharing = if options.shared { "shared leases" } else { "a lease each" };

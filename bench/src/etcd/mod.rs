@@ -28,10 +28,10 @@ pub(crate) fn run(bench: &Bench) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async {
         match bench {
-            Bench::Uncontended(options) => uncontended::run(&server, options).await,
-            Bench::Handoff(options) => handoff::run(&server, options).await,
-            Bench::Waiters(options) => waiters::run(&server, options).await,
-            Bench::Held(options) => held::run(&server, options).await,
+            Bench::Uncontended(options) => Box::pin(uncontended::run(&server, options)).await,
+            Bench::Handoff(options) => Box::pin(handoff::run(&server, options)).await,
+            Bench::Waiters(options) => Box::pin(waiters::run(&server, options)).await,
+            Bench::Held(options) => Box::pin(held::run(&server, options)).await,
         }
     })
 }
