@@ -1,6 +1,6 @@
 //! What the store itself costs, by the same driver.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use etcd_client::{Client, Compare, CompareOp, EventType, LockOptions, PutOptions, Txn, TxnOp};
 
@@ -30,17 +30,20 @@ pub(crate) async fn server_lock(client: &mut Client) -> anyhow::Result<()> {
 }
 
 /// From the call that deletes a key to another client's watch that tells of it, in microseconds; and until that client
-/// has read the key as well, as who must be sure does.
+/// has read the key as well, as who must be sure does. The key is there for as long as a lock is held: what was idle for
+/// a while is slower than what is called again and again.
 pub(crate) async fn delete_to_event(
     from: &mut Client,
     to: &mut Client,
     times: u32,
+    hold: Duration,
 ) -> anyhow::Result<(Vec<f64>, Vec<f64>)> {
     let mut reader = to.clone();
     let mut watch = to.watch("event", None).await?;
     let (mut to_event, mut to_read) = (Vec::new(), Vec::new());
     for _ in 0..times {
         from.put("event", "x", None).await?;
+        tokio::time::sleep(hold).await;
         let began = Instant::now();
         let deleting = from.delete("event", None);
         let told = async {

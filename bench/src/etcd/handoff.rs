@@ -29,15 +29,16 @@ type Holds = Arc<Mutex<Vec<(Instant, Instant)>>>;
 pub(super) async fn run(server: &Etcd, options: &Options) -> anyhow::Result<()> {
     println!("release to the next grant, each contender with a connection of its own, held {} ms", options.hold_ms);
     println!(
-        "  contenders | ours p50 / p99 ms | the server's Lock p50 / p99 ms | delete to event p50 ms | ours : event"
+        "  contenders | ours p50 / p99 ms | the server's Lock p50 / p99 ms | delete to event, and a read after it, p50 ms | ours : event | ours : event and read"
     );
     for contenders in [2, 8, 64] {
         let (mut ours, mut theirs, mut events) = (Vec::new(), Vec::new(), Vec::new());
         let (mut ratios, mut to_reads, mut reads) = (Vec::new(), Vec::new(), Vec::new());
         for round in 0..options.rounds {
             let mut o = ours_of(server, options, contenders, round).await?;
-            let (mut e, mut r) =
-                floor::delete_to_event(&mut driver(server).await?, &mut driver(server).await?, 500).await?;
+            let (mut from, mut to) = (driver(server).await?, driver(server).await?);
+            let hold = Duration::from_millis(options.hold_ms);
+            let (mut e, mut r) = floor::delete_to_event(&mut from, &mut to, 300, hold).await?;
             ratios.push(percentile(&mut o, 50.0) / percentile(&mut e, 50.0));
             to_reads.push(percentile(&mut o, 50.0) / percentile(&mut r, 50.0));
             reads.extend(r);

@@ -153,6 +153,39 @@ async fn fault_05_place_in_the_queue_that_comes_late_is_rejected() {
     assert_eq!(bed.queue("late").len(), 1);
 }
 
+/// The first endpoint's answer is lost and its request kept, the second says that the lock is held.
+async fn refused_elsewhere_comes_late(shared: bool) {
+    let bed = Bed::new();
+    let (first, second) = (bed.proxy(), bed.proxy());
+    let endpoints = [first.address().to_string(), second.address().to_string()];
+    let builder = EtcdBackend::builder(endpoints).with_prefix(&bed.prefix);
+    let client = if shared { builder.with_shared_leases() } else { builder }.build().unwrap();
+    let (warm, other) = (request("warm", 60), bed.client());
+    granted(&client, &warm).await;
+    client.release(&warm.claim()).await.unwrap();
+    let (held, late) = (request("late", 60), request("late", 60));
+    granted(&other, &held).await;
+    first.deliver_late_request_containing(late.owner().to_string());
+    let error = client.try_acquire(&late).await.expect_err("\"held\" would say that nothing is left");
+    assert!(error.is_transient() && error.outcome() == Outcome::Unknown, "{error:?}");
+    assert_eq!(first.counters().kept, 1);
+    assert!(matches!(client.try_acquire(&late).await.unwrap(), lock_core::Attempt::Held(_)));
+    assert_eq!(client.release(&late.claim()).await.unwrap(), Release::NotHeld);
+    other.release(&held.claim()).await.unwrap();
+    first.deliver_late();
+    assert!(bed.queue("late").is_empty(), "{:?}", bed.queue("late"));
+}
+
+#[tokio::test]
+async fn fault_05_try_refused_by_another_endpoint_is_rejected_when_it_comes_late() {
+    refused_elsewhere_comes_late(false).await;
+}
+
+#[tokio::test]
+async fn fault_05_try_refused_by_another_endpoint_is_rejected_when_it_comes_late_though_its_lease_is_shared() {
+    refused_elsewhere_comes_late(true).await;
+}
+
 /// Both requests of the release are answered "not there", and the first answer is lost. That can have been the deletion
 /// of a holder's key, and nothing for an owner that never had one.
 #[tokio::test]
