@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use etcd_client::TxnResponse;
 use lock_core::{
-    AcquireRequest, Attempt, BackendError, Contention, ErrorKind, FencingToken, Grant, Operation, OwnerId, Ttl,
+    AcquireRequest, Attempt, BackendError, Contention, ErrorKind, FencingToken, Grant, Operation, Outcome, OwnerId, Ttl,
 };
 
 use crate::backend::Shared;
@@ -49,6 +49,8 @@ impl Shared {
         ttl: Ttl,
     ) -> Result<Attempt, BackendError> {
         let sent = Instant::now();
+        let unanswered = || self.owners.with(request.owner(), |known| known.unanswered).unwrap_or(0);
+        let before = unanswered();
         let (taken, lives) = if self.settings.share_leases {
             (self.take_in_a_group(session, request, ttl).await?, ttl)
         } else {
@@ -65,6 +67,8 @@ impl Shared {
                 self.ask_again(session, request).await
             }
             Taken::Seen(seen) if seen.first.is_none() => Err(given_up()),
+            // "Held" promises that nothing is left, and whoever hears it need not release.
+            Taken::Seen(_) if unanswered() > before => Err(may_come_late()),
             Taken::Seen(seen) => {
                 self.leave_group(request.owner());
                 self.give_lease_back(session, request.owner());
@@ -207,8 +211,10 @@ impl Shared {
         self.owners.with(owner, |known| known.group.clone()).flatten()
     }
 
+    /// Not while a request that names the group's lease may still be applied: the owner's release must know of it.
     fn leave_group(&self, owner: OwnerId) {
-        if let Some(group) = self.owners.with(owner, |known| known.group.take()).flatten() {
+        let group = self.owners.with(owner, |known| known.group.take_if(|_| known.unanswered == 0)).flatten();
+        if let Some(group) = group {
             group.leave(owner);
         }
     }
@@ -267,6 +273,12 @@ fn held_by(request: &AcquireRequest, seen: &Seen) -> Result<Attempt, BackendErro
     let own = u64::from(seen.own.is_some());
     let record = value::record(request.key(), first);
     Ok(Attempt::Held(Contention::new(record).with_waiters(seen.waiters().saturating_sub(own))))
+}
+
+/// The lock is held, but that was another endpoint's answer. The next try says so if it has one answer alone.
+fn may_come_late() -> BackendError {
+    let message = "the lock is held, but the request was sent to another endpoint before, which gave no answer";
+    BackendError::new(ErrorKind::Unavailable, OPERATION, message).with_outcome(Outcome::Unknown)
 }
 
 /// Only a request that was overtaken by its owner's release sees this.

@@ -11,7 +11,7 @@ use crate::backend::Shared;
 use crate::error::Failed;
 use crate::leases::Spare;
 use crate::names::Place;
-use crate::owners::{Owner, State};
+use crate::owners::{Owner, State, Watch};
 use crate::queue;
 use crate::session::{IntoError, Session};
 use crate::value;
@@ -31,9 +31,11 @@ impl Shared {
         };
         let mut keep = PutBack { shared: self, claim, known: Some(known) };
         let Some(known) = &keep.known else { return Ok(Release::NotHeld) };
+        // Nobody else's deletion of its key was told.
+        let is_holder = matches!(known.state, State::Holding(_)) && !matches!(known.watch, Watch::Deleted);
         let answer = match (known.group.is_some(), known.unanswered, known.state) {
             (shared, 0, State::Holding(token)) => {
-                let left = self.leave(&session, queue::leave_as_holder(&place, token)).await?;
+                let left = self.leave(&session, queue::leave_as_holder(&place, token), is_holder).await?;
                 if !shared {
                     self.lease_is_free(&session, known, left).await?;
                 }
@@ -42,12 +44,12 @@ impl Shared {
             // A request may still be on its way. Its lease goes, and it is refused; a lease that others use stays, and so
             // it is written down that this owner has gone.
             (true, 1.., _) => {
-                let left = self.leave(&session, queue::leave(&place)).await?;
+                let left = self.leave(&session, queue::leave(&place), is_holder).await?;
                 self.withdraw(&session, OPERATION, &place, known.ttl).await.or_error(OPERATION)?;
                 left
             }
             _ => {
-                let left = self.leave(&session, queue::leave(&place)).await?;
+                let left = self.leave(&session, queue::leave(&place), is_holder).await?;
                 if let Some(lease) = known.lease {
                     self.revoke(&session, OPERATION, lease).await.or_error(OPERATION)?;
                 }
@@ -76,13 +78,14 @@ impl Shared {
     }
 
     /// Leaves the queue; says whether the lock was ours until then.
-    async fn leave(&self, session: &Session, txn: Txn) -> Result<Release, BackendError> {
+    async fn leave(&self, session: &Session, txn: Txn, is_holder: bool) -> Result<Release, BackendError> {
         let answer = self.send(session, OPERATION, txn).await.or_error(OPERATION)?;
         let was_there = answer.value.succeeded();
         let seen = queue::seen(&answer.value);
         let was_first = seen.first.is_none() || seen.is_ours();
-        // The first try may have done it, and its answer been lost.
-        let released = (was_there && was_first) || (!was_there && answer.tried_before);
+        // The first try may have done it, and its answer been lost: if there was anything to do.
+        let by_the_first_try = !was_there && answer.tried_before && is_holder;
+        let released = (was_there && was_first) || by_the_first_try;
         Ok(if released { Release::Released } else { Release::NotHeld })
     }
 

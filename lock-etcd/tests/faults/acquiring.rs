@@ -153,6 +153,62 @@ async fn fault_05_place_in_the_queue_that_comes_late_is_rejected() {
     assert_eq!(bed.queue("late").len(), 1);
 }
 
+/// The first endpoint's answer is lost and its request kept, the second says that the lock is held.
+async fn refused_elsewhere_comes_late(shared: bool) {
+    let bed = Bed::new();
+    let (first, second) = (bed.proxy(), bed.proxy());
+    let endpoints = [first.address().to_string(), second.address().to_string()];
+    let builder = EtcdBackend::builder(endpoints).with_prefix(&bed.prefix);
+    let client = if shared { builder.with_shared_leases() } else { builder }.build().unwrap();
+    let (warm, other) = (request("warm", 60), bed.client());
+    granted(&client, &warm).await;
+    client.release(&warm.claim()).await.unwrap();
+    let (held, late) = (request("late", 60), request("late", 60));
+    granted(&other, &held).await;
+    first.deliver_late_request_containing(late.owner().to_string());
+    let error = client.try_acquire(&late).await.expect_err("\"held\" would say that nothing is left");
+    assert!(error.is_transient() && error.outcome() == Outcome::Unknown, "{error:?}");
+    assert_eq!(first.counters().kept, 1);
+    assert!(matches!(client.try_acquire(&late).await.unwrap(), lock_core::Attempt::Held(_)));
+    assert_eq!(client.release(&late.claim()).await.unwrap(), Release::NotHeld);
+    other.release(&held.claim()).await.unwrap();
+    first.deliver_late();
+    assert!(bed.queue("late").is_empty(), "{:?}", bed.queue("late"));
+}
+
+#[tokio::test]
+async fn fault_05_try_refused_by_another_endpoint_is_rejected_when_it_comes_late() {
+    refused_elsewhere_comes_late(false).await;
+}
+
+#[tokio::test]
+async fn fault_05_try_refused_by_another_endpoint_is_rejected_when_it_comes_late_though_its_lease_is_shared() {
+    refused_elsewhere_comes_late(true).await;
+}
+
+/// Both requests of the release are answered "not there", and the first answer is lost. That can have been the deletion
+/// of a holder's key, and nothing for an owner that never had one.
+#[tokio::test]
+async fn only_a_holder_is_told_that_it_freed_the_lock_when_an_answer_is_lost() {
+    let bed = Bed::new();
+    let (first, second) = (bed.proxy(), bed.proxy());
+    let endpoints = [first.address().to_string(), second.address().to_string()];
+    let client = EtcdBackend::builder(endpoints).with_prefix(&bed.prefix).build().unwrap();
+    let (held, never) = (request("held", 60), request("never", 60));
+    granted(&client, &held).await;
+    first.cut_after_request_containing("held/");
+    assert_eq!(client.release(&held.claim()).await.unwrap(), Release::Released);
+    assert_eq!(first.counters().fired, 1);
+    // The second endpoint is asked first now. Neither gets this request.
+    for proxy in [&first, &second] {
+        proxy.cut_before_request_containing(never.owner().to_string());
+    }
+    client.try_acquire(&never).await.unwrap_err();
+    second.cut_after_request_containing("never/");
+    assert_eq!(client.release(&never.claim()).await.unwrap(), Release::NotHeld);
+    assert_eq!((first.counters().fired, second.counters().fired), (2, 2));
+}
+
 /// A lease that was given back serves the next lock, and goes with it: not the one before.
 #[tokio::test]
 async fn lease_that_serves_the_next_lock_is_not_revoked_by_a_second_release() {
