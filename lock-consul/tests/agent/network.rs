@@ -5,6 +5,7 @@ use std::time::Duration;
 use lock_core::{AcquireError, Attempt, ErrorKind, Lease, LockBackend, LockState, Outcome, Release, Renewal};
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::slow;
 use crate::support::{Store, TTL, acquire, granted, refused, request, supervisor};
 
 const SOON: Duration = Duration::from_secs(5);
@@ -61,8 +62,12 @@ async fn fault_02_release_applied_and_reply_lost() {
     granted(&backend, &request).await;
 }
 
-#[tokio::test]
-async fn fault_03_applied_and_no_retry_succeeds() {
+#[test]
+fn fault_03_applied_and_no_retry_succeeds() {
+    slow::end_of("no retry");
+}
+
+pub(crate) async fn no_retry() {
     let store = Store::new();
     let locks = lock_core::Supervisor::builder(std::sync::Arc::new(store.through_proxy()))
         .patience(Duration::from_millis(500))
@@ -163,8 +168,12 @@ fn fault_06_a_guard_dropped_outside_a_runtime() {
     drop(guard);
 }
 
-#[tokio::test]
-async fn faults_07_and_09_an_outage_of_a_whole_ttl_loses_the_lock_before_anyone_gets_it() {
+#[test]
+fn faults_07_and_09_an_outage_of_a_whole_ttl_loses_the_lock_before_anyone_gets_it() {
+    slow::end_of("outage");
+}
+
+pub(crate) async fn outage() {
     let store = Store::new();
     let locks = supervisor(store.through_proxy());
     let began = Instant::now();
@@ -204,8 +213,12 @@ fn agent_frees(store: &Store, session: &str) {
     crate::support::agent().tell("PUT", &path, "").unwrap();
 }
 
-#[tokio::test]
-async fn fault_09_an_outage_shorter_than_the_ttl_is_survived() {
+#[test]
+fn fault_09_an_outage_shorter_than_the_ttl_is_survived() {
+    slow::end_of("short outage");
+}
+
+pub(crate) async fn short_outage() {
     let store = Store::new();
     let locks = supervisor(store.through_proxy());
     let guard = locks.lock("a").ttl(TTL).acquire().await.unwrap();
