@@ -1,32 +1,18 @@
-//! What a grant or a release told of a lock, and what the next try may do with it.
+//! Where a release left a lock free: the next acquire takes it there, without a look.
 
 use std::num::NonZeroUsize;
-use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use lock_core::{AcquireRequest, Contention, Grant, LockKey, LockRecord, Timestamp};
+use lock_core::LockKey;
 use lru::LruCache;
 
 /// So many locks are remembered.
 const REMEMBERED: NonZeroUsize = NonZeroUsize::new(1024).unwrap();
-/// A lock that was granted here, or let go while others wait, is theirs for so long, as far as this process is
-/// concerned: it doesn't ask the agent whether that is still so.
-const THEIRS_FOR: Duration = Duration::from_millis(5);
 
-/// How a lock was left.
+/// The locks that this process let go last while nobody waited, each with the index of its key. Whoever takes one there
+/// is refused if anybody had it since: what is remembered costs a request at worst, and decides nothing.
 #[derive(Debug)]
-pub(crate) enum Left {
-    /// Free, nobody in the queue, its key at this index. The try says so and is refused if that isn't so any more.
-    Free { index: u64 },
-    /// To those who wait.
-    ToWaiters { at: Timestamp, contention: Contention },
-    /// Held by an owner of this process, to whom it was granted just now.
-    Granted { at: Timestamp, request: Box<AcquireRequest>, grant: Grant },
-}
-
-/// The locks that this process had last.
-#[derive(Debug)]
-pub(crate) struct Kept(Mutex<LruCache<LockKey, Left>>);
+pub(crate) struct Kept(Mutex<LruCache<LockKey, u64>>);
 
 impl Default for Kept {
     fn default() -> Self {
@@ -35,45 +21,21 @@ impl Default for Kept {
 }
 
 impl Kept {
-    pub(crate) fn note(&self, key: &LockKey, left: Left) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).put(key.clone(), left);
+    pub(crate) fn left_free(&self, key: &LockKey, index: u64) {
+        self.lock().put(key.clone(), index);
     }
 
     /// Nothing is known any more.
     pub(crate) fn forget(&self, key: &LockKey) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).pop(key);
+        self.lock().pop(key);
     }
 
-    /// What a newcomer may do with what is known, if that still helps. That it is free is told once.
-    pub(crate) fn advise(&self, key: &LockKey, now: Timestamp) -> Option<Advice> {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match kept.peek(key)? {
-            Left::ToWaiters { at, contention } if now.since(*at) < THEIRS_FOR => {
-                return Some(Advice::Held(Box::new(contention.clone())));
-            }
-            Left::Granted { at, request, grant } if now.since(*at) < THEIRS_FOR => {
-                let record = LockRecord::unknown(key.clone())
-                    .with_grant(request.owner(), grant.token())
-                    .with_holder(request.holder())
-                    .with_lease(grant.ttl(), None);
-                return Some(Advice::Held(Box::new(Contention::new(record))));
-            }
-            Left::Free { index } => {
-                let index = *index;
-                kept.pop(key);
-                return Some(Advice::TakeAt(index));
-            }
-            _ => {}
-        }
-        kept.pop(key);
-        None
+    /// The index at which the lock was left free. Told once.
+    pub(crate) fn free_at(&self, key: &LockKey) -> Option<u64> {
+        self.lock().pop(key)
     }
-}
 
-/// What a newcomer may do.
-#[derive(Debug)]
-pub(crate) enum Advice {
-    /// Try to take it as it was left.
-    TakeAt(u64),
-    Held(Box<Contention>),
+    fn lock(&self) -> MutexGuard<'_, LruCache<LockKey, u64>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }

@@ -5,7 +5,6 @@ use lock_core::{BackendError, Claim, Operation, OwnerId, Release};
 use crate::api::Txn;
 use crate::backend::Shared;
 use crate::error::nonsense;
-use crate::kept::Left;
 use crate::name::Place;
 use crate::owners::Mine;
 use crate::record::Record;
@@ -70,13 +69,11 @@ impl Shared {
     }
 
     fn note_left(&self, claim: &Claim, tree: &Tree) {
-        if tree.waiters().next().is_some() {
-            let contention = tree.contention(claim.key());
-            self.kept.note(claim.key(), Left::ToWaiters { at: self.now(), contention });
-        } else if let Some(lock) = &tree.lock
+        if let Some(lock) = &tree.lock
             && lock.session().is_none()
+            && tree.waiters().next().is_none()
         {
-            self.kept.note(claim.key(), Left::Free { index: lock.modify_index });
+            self.kept.left_free(claim.key(), lock.modify_index);
         }
     }
 
@@ -89,14 +86,15 @@ impl Shared {
         }
     }
 
-    /// The sure way: ends the session, so that not even a request that comes late does anything, and removes the
-    /// place in the queue.
+    /// The sure way: frees the lock, if the session has it; then ends the session, so that not even a request that comes
+    /// late does anything; and removes the place in the queue. Freed by the session's end alone, the lock would be
+    /// shut for the lock-delay, and look lost to who comes next.
     async fn undo(&self, place: &Place, owner: OwnerId, mine: &mut Mine) -> Result<Release, BackendError> {
         let Some(session) = mine.session.as_mut() else { return Ok(Release::NotHeld) };
         session.in_doubt = true;
         (mine.held, mine.watch) = (None, None);
-        let lock = self.api.read(RELEASE, &place.lock).await?;
-        let held = lock.is_some_and(|lock| lock.session() == Some(&*session.id));
+        let freed = self.api.txn(RELEASE, &[Step::unlock(&place.lock, &session.id)]).await?;
+        let held = matches!(freed, Txn::Done(_));
         self.api.destroy_session(RELEASE, &session.id).await?;
         // A place without a session is nobody's: who comes next removes it, if this doesn't.
         self.leave(place, owner).await;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lock_core::{ErrorKind, LockBackend, LockState};
+use lock_core::{ErrorKind, LockAdmin, LockBackend, LockState};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::slow;
@@ -109,5 +109,7 @@ async fn fault_49_foreign_flags_are_a_conflict_and_stay_untouched() {
         assert_eq!((error.kind(), error.is_transient()), (ErrorKind::Conflict, false), "{error}");
         assert!(error.to_string().contains(&store.path(&format!("{name}/.lock"))), "{error}");
         assert_eq!(store.lock(name).unwrap(), before);
+        let error = backend.inspect(request(name).key()).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Conflict, "nobody could take it: that is not free");
     }
 }

@@ -50,6 +50,49 @@ async fn fault_02_applied_and_reply_lost() {
     granted(&store.direct(), &crate::support::request("a")).await;
 }
 
+/// Its session is ended for certain. That must not look like a loss to who comes next.
+#[tokio::test]
+async fn fault_02_a_release_after_a_lost_reply_shuts_the_lock_for_nobody() {
+    let store = Store::new();
+    let own = request("a");
+    let backend = store.settings_through_proxy().lock_delay(Duration::from_secs(5)).build().unwrap();
+    store.proxy.cut_after_request_containing(b"\"lock\"");
+    backend.try_acquire(&own).await.unwrap_err();
+    granted(&backend, &own).await;
+    let session = store.session("a").unwrap();
+    assert_eq!(backend.release(&own.claim()).await.unwrap(), Release::Released);
+    assert_eq!(store.lock("a").unwrap()["Value"], serde_json::Value::Null, "the record of who let go is left");
+    let told = crate::support::agent().tell("GET", &format!("/v1/session/info/{session}"), "").unwrap();
+    assert_eq!(told.trim(), "[]", "the session may be used by a request that comes late");
+    let next = granted(&store.direct(), &request("a")).await;
+    assert_eq!(next.takeover(), lock_core::Takeover::None);
+}
+
+#[tokio::test]
+async fn an_owner_that_asks_twice_at_once_can_renew_what_it_gets() {
+    let (store, holder, own) = (Store::new(), request("a"), request("a"));
+    let (direct, backend) = (store.direct(), store.through_proxy());
+    granted(&direct, &holder).await;
+    // The first is told that it is held, the second waits for the first and finds it free.
+    store.proxy.delay_replies(Duration::from_millis(200));
+    let ask = || {
+        let (backend, own) = (backend.clone(), own.clone());
+        tokio::spawn(async move { backend.try_acquire(&own).await.unwrap() })
+    };
+    let tries = [ask(), ask()];
+    sleep(Duration::from_millis(100)).await;
+    direct.release(&holder.claim()).await.unwrap();
+    store.proxy.heal();
+    let mut token = None;
+    for attempt in tries {
+        if let Attempt::Granted(grant) = attempt.await.unwrap() {
+            token = Some(grant.token());
+        }
+    }
+    let lease = Lease::new(own.claim(), token.expect("the second is granted"), own.ttl());
+    assert!(matches!(backend.renew(&lease).await.unwrap(), Renewal::Renewed(_)), "lost, and held in the store");
+}
+
 #[tokio::test]
 async fn fault_02_release_applied_and_reply_lost() {
     let (store, request) = (Store::new(), request("a"));

@@ -4,10 +4,11 @@ use std::sync::LazyLock;
 
 use lock_core::conformance::Ahead;
 
-use crate::{cluster, losses, network};
+use crate::{cluster, losses, network, waiting};
 
 /// The longest first.
-const NAMES: [&str; 7] = ["killed leaders", "no leader", "outage", "short outage", "lock-delay", "write", "no retry"];
+const NAMES: [&str; 8] =
+    ["killed leaders", "no leader", "patience", "outage", "short outage", "lock-delay", "write", "no retry"];
 
 pub(crate) fn end_of(name: &'static str) {
     static SLOW: LazyLock<Ahead> = LazyLock::new(|| Ahead::begin(NAMES.len(), NAMES, run));
@@ -20,6 +21,7 @@ fn run(name: &str) {
         match name {
             "killed leaders" => cluster::killed_leaders().await,
             "no leader" => cluster::no_leader().await,
+            "patience" => waiting::patience().await,
             "outage" => network::outage().await,
             "short outage" => network::short_outage().await,
             "lock-delay" => losses::lock_delay().await,
