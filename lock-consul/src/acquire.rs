@@ -7,6 +7,7 @@ use lock_core::{
 
 use crate::api::Txn;
 use crate::backend::Shared;
+use crate::kept::{Advice, Left};
 use crate::name::Place;
 use crate::owners::{Held, Mine, Turn};
 use crate::record::Record;
@@ -37,9 +38,11 @@ impl Shared {
         if mine.is_nothing() {
             self.owners.forget(&claim);
         }
-        if let Ok(Attempt::Granted(_)) = &answer
+        if let Ok(Attempt::Granted(grant)) = &answer
             && mine.watch.is_none()
         {
+            let left = Left::Granted { at: self.now(), request: Box::new(request.clone()), grant: grant.clone() };
+            self.kept.note(request.key(), left);
             self.watched.soon(&slot, request, Place::of(&self.prefix, request.key()).lock);
         }
         answer
@@ -56,8 +59,13 @@ impl Shared {
         }
         let mut turn = mine.turn.take();
         if turn.is_none() && mine.is_nothing() {
-            let free = |index| Turn { index: Some(index), litter: Vec::new(), abandoned: false };
-            turn = self.kept.free_at(request.key()).map(free);
+            match self.kept.advise(request, self.now()) {
+                Some(Advice::Held(contention)) => return Ok(Attempt::Held(*contention)),
+                Some(Advice::TakeAt(index)) => {
+                    turn = Some(Turn { index: Some(index), litter: Vec::new(), abandoned: false });
+                }
+                None => {}
+            }
         }
         for _ in 0..ROUNDS {
             let now = match turn.take() {

@@ -1,18 +1,32 @@
-//! Where a release left a lock free: the next acquire takes it there, without a look.
+//! What a grant or a release told of a lock, and what the next try may do with it.
 
 use std::num::NonZeroUsize;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
-use lock_core::LockKey;
+use lock_core::{AcquireRequest, Contention, Grant, LockKey, LockRecord, Timestamp};
 use lru::LruCache;
 
 /// So many locks are remembered.
 const REMEMBERED: NonZeroUsize = NonZeroUsize::new(1024).unwrap();
+/// A lock that was granted here, or let go while others wait, is theirs for so long for whoever will wait anyway: it
+/// takes its place in the queue, which tells how things are, and saves the look before.
+const THEIRS_FOR: Duration = Duration::from_millis(5);
 
-/// The locks that this process let go last while nobody waited, each with the index of its key. Whoever takes one there
-/// is refused if anybody had it since: what is remembered costs a request at worst, and decides nothing.
+/// How a lock was left.
 #[derive(Debug)]
-pub(crate) struct Kept(Mutex<LruCache<LockKey, u64>>);
+pub(crate) enum Left {
+    /// Free, nobody in the queue, its key at this index. The try says so and is refused if that isn't so any more.
+    Free { index: u64 },
+    /// To those who wait.
+    ToWaiters { at: Timestamp, contention: Contention },
+    /// Held by an owner of this process, to whom it was granted just now.
+    Granted { at: Timestamp, request: Box<AcquireRequest>, grant: Grant },
+}
+
+/// The locks that this process had last.
+#[derive(Debug)]
+pub(crate) struct Kept(Mutex<LruCache<LockKey, Left>>);
 
 impl Default for Kept {
     fn default() -> Self {
@@ -21,21 +35,48 @@ impl Default for Kept {
 }
 
 impl Kept {
-    pub(crate) fn left_free(&self, key: &LockKey, index: u64) {
-        self.lock().put(key.clone(), index);
+    pub(crate) fn note(&self, key: &LockKey, left: Left) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).put(key.clone(), left);
     }
 
     /// Nothing is known any more.
     pub(crate) fn forget(&self, key: &LockKey) {
-        self.lock().pop(key);
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).pop(key);
     }
 
-    /// The index at which the lock was left free. Told once.
-    pub(crate) fn free_at(&self, key: &LockKey) -> Option<u64> {
-        self.lock().pop(key)
+    /// What a newcomer may do with what is known, if that still helps. That it is free is told once; that it is held
+    /// only to one who will wait, since others may have let go meanwhile.
+    pub(crate) fn advise(&self, newcomer: &AcquireRequest, now: Timestamp) -> Option<Advice> {
+        let key = newcomer.key();
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match kept.peek(key)? {
+            Left::ToWaiters { .. } | Left::Granted { .. } if !newcomer.will_wait() => return None,
+            Left::ToWaiters { at, contention } if now.since(*at) < THEIRS_FOR => {
+                return Some(Advice::Held(Box::new(contention.clone())));
+            }
+            Left::Granted { at, request, grant } if now.since(*at) < THEIRS_FOR => {
+                let record = LockRecord::unknown(key.clone())
+                    .with_grant(request.owner(), grant.token())
+                    .with_holder(request.holder())
+                    .with_lease(grant.ttl(), None);
+                return Some(Advice::Held(Box::new(Contention::new(record))));
+            }
+            Left::Free { index } => {
+                let index = *index;
+                kept.pop(key);
+                return Some(Advice::TakeAt(index));
+            }
+            _ => {}
+        }
+        kept.pop(key);
+        None
     }
+}
 
-    fn lock(&self) -> MutexGuard<'_, LruCache<LockKey, u64>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+/// What a newcomer may do.
+#[derive(Debug)]
+pub(crate) enum Advice {
+    /// Try to take it as it was left.
+    TakeAt(u64),
+    Held(Box<Contention>),
 }

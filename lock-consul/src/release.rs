@@ -5,6 +5,7 @@ use lock_core::{BackendError, Claim, Operation, OwnerId, Release};
 use crate::api::Txn;
 use crate::backend::Shared;
 use crate::error::nonsense;
+use crate::kept::Left;
 use crate::name::Place;
 use crate::owners::Mine;
 use crate::record::Record;
@@ -69,11 +70,13 @@ impl Shared {
     }
 
     fn note_left(&self, claim: &Claim, tree: &Tree) {
-        if let Some(lock) = &tree.lock
+        if tree.waiters().next().is_some() {
+            let contention = tree.contention(claim.key());
+            self.kept.note(claim.key(), Left::ToWaiters { at: self.now(), contention });
+        } else if let Some(lock) = &tree.lock
             && lock.session().is_none()
-            && tree.waiters().next().is_none()
         {
-            self.kept.left_free(claim.key(), lock.modify_index);
+            self.kept.note(claim.key(), Left::Free { index: lock.modify_index });
         }
     }
 

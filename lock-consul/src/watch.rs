@@ -13,8 +13,12 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use crate::api::{Api, Listing};
 use crate::wire::Entry;
 
-/// Blocking queries at once, each a connection.
-pub(crate) const LANES: usize = 3;
+mod lanes;
+#[cfg(test)]
+mod tests;
+
+use lanes::{LANES, Lanes, Member, Query, common};
+
 /// How long the agent holds a query when nothing happens. One that is given up goes on there for so long, and keeps
 /// its connection; so only one is given up at a time.
 const HELD_FOR: Duration = Duration::from_secs(10);
@@ -42,46 +46,6 @@ struct Inner {
     lanes: Mutex<Lanes>,
     /// Told when a key came that the lane's query doesn't cover, or while the lane pauses.
     outgrown: [Notify; LANES],
-}
-
-#[derive(Debug, Default)]
-struct Lanes {
-    all: [Lane; LANES],
-    next: u64,
-    /// Until when a query that was given up may go on at the agent.
-    lingers: Option<Instant>,
-}
-
-#[derive(Debug, Default)]
-struct Lane {
-    members: HashMap<u64, Member>,
-    /// The query under way, or the last one.
-    query: Query,
-    /// The number of the task that asks.
-    task: Option<u64>,
-    pauses: bool,
-}
-
-#[derive(Debug, Default, Clone)]
-struct Query {
-    prefix: String,
-    /// Grows with each query.
-    number: u64,
-    /// What it is newer than; 0: answered at once.
-    index: u64,
-}
-
-struct Member {
-    seen: Seen,
-    /// The query that was the lane's last when this came.
-    since: u64,
-    tell: oneshot::Sender<Option<Entry>>,
-}
-
-impl std::fmt::Debug for Member {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.seen.fmt(f)
-    }
 }
 
 impl Watches {
@@ -189,24 +153,6 @@ impl Inner {
     }
 }
 
-impl Lanes {
-    /// A lane that watches nothing (best one whose query is still held and covers the key; rather one without a
-    /// query than one whose query had to be given up), else the one whose keys have most in common with this one.
-    fn best_for(&self, key: &str) -> usize {
-        let fit = |lane: &Lane| {
-            let free = match (lane.members.is_empty(), lane.task.is_some()) {
-                (true, true) if key.starts_with(&lane.query.prefix) => 3,
-                (true, false) => 2,
-                (true, true) => 1,
-                (false, _) => 0,
-            };
-            let shared = |member: &Member| common(&member.seen.key, key).len();
-            (free, lane.members.values().map(shared).min(), usize::MAX - lane.members.len())
-        };
-        (0..LANES).max_by_key(|index| fit(&self.all[*index])).unwrap_or(0)
-    }
-}
-
 /// A lane's task. Told to the lane when it ends, however it ends: the runtime that it is on may be shut down.
 struct Running {
     inner: Arc<Inner>,
@@ -279,13 +225,3 @@ async fn run(this: Running) {
         }
     }
 }
-
-/// The longest common beginning of two keys. They are ASCII but for the namespace's prefix.
-fn common<'a>(a: &'a str, b: &str) -> &'a str {
-    let same = a.bytes().zip(b.bytes()).take_while(|(a, b)| a == b).count();
-    let end = (0..=same).rev().find(|end| a.is_char_boundary(*end)).unwrap_or(0);
-    &a[..end]
-}
-
-#[cfg(test)]
-mod tests;
