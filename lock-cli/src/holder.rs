@@ -39,8 +39,11 @@ pub(crate) fn taken(record: &LockRecord, here: &Here<'_>) -> String {
         lines.push(format!("wait for it:      distlock run {url}--wait 30s {key} -- ..."));
     }
     lines.extend(stop(record, here));
-    let place =
-        record.location().map(|place| format!("its place:        {}, chosen by --url or DISTLOCK_DIR", told(place)));
+    let place = record.location().map(|place| {
+        // A server's key is where the URL says; a directory may have been chosen by the variable.
+        let chosen = if place.starts_with('/') { ", chosen by --url or DISTLOCK_DIR" } else { "" };
+        format!("its place:        {}{chosen}", told(place))
+    });
     lines.push(format!("take it away:     distlock break {url}{token}{dashes}{key}"));
     lines.extend(place);
     lines.join("\n          ")
@@ -170,6 +173,8 @@ mod tests {
             said.ends_with("\n          its place:        /run/locks/deploy, chosen by --url or DISTLOCK_DIR"),
             "{said}"
         );
+        let said = taken(&known("web-1").with_location("the key deploy/.lock"), &here(|_| true));
+        assert!(said.ends_with("\n          its place:        the key deploy/.lock"), "{said}");
     }
 
     #[test]

@@ -5,12 +5,13 @@ use lock_core::{
     Ttl,
 };
 
-use crate::api::{Refusal, Txn};
+use crate::api::Txn;
 use crate::backend::Shared;
 use crate::kept::{Advice, Left};
 use crate::name::Place;
 use crate::owners::{Held, Mine, Turn};
 use crate::record::Record;
+use crate::refusal::Refusal;
 use crate::session::Session;
 use crate::tree::Tree;
 use crate::wire::Step;
@@ -32,8 +33,7 @@ impl Shared {
     pub(crate) async fn try_acquire(&self, request: &AcquireRequest) -> Result<Attempt, BackendError> {
         let ttl = crate::backend::capabilities(self.lock_delay).grantable(request.ttl())?;
         let claim = request.claim();
-        let slot = self.owners.slot(&claim);
-        let mut mine = slot.lock().await;
+        let (slot, mut mine) = self.owners.locked(&claim).await;
         let answer = self.attempt(request, ttl, &mut mine).await;
         if mine.is_nothing() {
             self.owners.forget(&claim);
@@ -59,7 +59,7 @@ impl Shared {
         }
         let mut turn = mine.turn.take();
         if turn.is_none() && mine.is_nothing() {
-            match self.kept.advise(request.key(), self.now()) {
+            match self.kept.advise(request, self.now()) {
                 Some(Advice::Held(contention)) => return Ok(Attempt::Held(*contention)),
                 Some(Advice::TakeAt(index)) => {
                     turn = Some(Turn { index: Some(index), litter: Vec::new(), abandoned: false });
@@ -125,7 +125,7 @@ impl Shared {
             None => Step::absent(&place.lock),
         }];
         steps.push(Step::lock(&place.lock, &id, &value));
-        steps.extend(turn.litter.iter().map(|key| Step::delete(key)));
+        steps.extend(turn.litter.iter().map(|(key, index)| Step::delete_unchanged(key, *index)));
         let was_in_doubt = std::mem::replace(&mut session.in_doubt, true);
         // A session that isn't good for a whole lease any more is renewed in the same time.
         let (done, renewed) = if session.lasts(now, ttl.get()) {
@@ -224,7 +224,7 @@ fn granted(ttl: Ttl, mine: &mut Mine, token: FencingToken) {
 pub(crate) fn free(tree: &Tree) -> Turn {
     Turn {
         index: tree.lock.as_ref().map(|lock| lock.modify_index),
-        litter: tree.litter().take(SWEPT_AT_ONCE).map(|entry| entry.key.clone()).collect(),
+        litter: tree.litter().take(SWEPT_AT_ONCE).map(|entry| (entry.key.clone(), entry.modify_index)).collect(),
         abandoned: tree.lock.as_ref().is_some_and(crate::wire::Entry::has_value),
     }
 }

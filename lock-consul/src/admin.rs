@@ -23,7 +23,10 @@ impl LockAdmin for ConsulBackend {
     async fn inspect(&self, key: &LockKey) -> Result<Option<LockRecord>, BackendError> {
         let place = Place::of(&self.shared.prefix, key);
         let lock = self.shared.api.read(Operation::Inspect, &place.lock).await.map_err(|e| e.with_key(key))?;
-        let held = lock.filter(|lock| lock.session().is_some() && lock.flags == LOCK_FLAGS);
+        if lock.as_ref().is_some_and(|lock| lock.flags != LOCK_FLAGS) {
+            return Err(conflict(&place, Operation::Inspect).with_key(key));
+        }
+        let held = lock.filter(|lock| lock.session().is_some());
         Ok(held.map(|lock| Record::read(&lock).describe(key, &lock, true)))
     }
 

@@ -1,23 +1,19 @@
 //! The calls to Consul's HTTP API: as many as a lock needs, each with its own time limit.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use lock_core::{BackendError, ErrorKind, Operation};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::{Method, RequestBuilder, StatusCode};
 use serde::de::DeserializeOwned;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use crate::error::{from_status, from_transport, nonsense, timed_out};
 use crate::finishing::Finishing;
+use crate::refusal::{Refusal, refusal};
+use crate::turns::Turns;
 use crate::wire::{CreatedSession, Entry, NewSession, Step, TxnReply, Wrapped};
 
-/// Requests under way at once, besides the watches: each is a connection to the agent, which allows 200 a client.
-const CALLS_AT_ONCE: usize = 4;
-/// Of these for acquiring and waiting: a crowd of waiters keeps no renewal and no release from a connection.
-const NEWCOMERS_AT_ONCE: usize = 3;
 /// How many times the limit of a call it may wait for its turn.
 const PATIENCE: u32 = 20;
 
@@ -39,39 +35,6 @@ pub(crate) struct Api {
     pub(crate) turns: Turns,
 }
 
-/// Who may send.
-#[derive(Debug)]
-pub(crate) struct Turns {
-    all: Arc<Semaphore>,
-    newcomers: Arc<Semaphore>,
-}
-
-impl Default for Turns {
-    fn default() -> Self {
-        Self { all: Semaphore::new(CALLS_AT_ONCE).into(), newcomers: Semaphore::new(NEWCOMERS_AT_ONCE).into() }
-    }
-}
-
-/// May send until it is dropped.
-type Turn = (Option<OwnedSemaphorePermit>, Option<OwnedSemaphorePermit>);
-
-impl Turns {
-    fn at_once(&self, operation: Operation) -> Option<Turn> {
-        let first = if is_newcomer(operation) { Some(self.newcomers.clone().try_acquire_owned().ok()?) } else { None };
-        Some((first, Some(self.all.clone().try_acquire_owned().ok()?)))
-    }
-
-    async fn in_order(&self, operation: Operation) -> Turn {
-        // The semaphores are never closed; were they, the agent's own limit would be left.
-        let first = if is_newcomer(operation) { self.newcomers.clone().acquire_owned().await.ok() } else { None };
-        (first, self.all.clone().acquire_owned().await.ok())
-    }
-}
-
-fn is_newcomer(operation: Operation) -> bool {
-    matches!(operation, Operation::Acquire | Operation::Wait)
-}
-
 /// A reply that isn't an error.
 struct Reply {
     status: StatusCode,
@@ -86,19 +49,6 @@ pub(crate) enum Txn {
     Done(Vec<Entry>),
     /// None was.
     Refused(Refusal),
-}
-
-/// Why a transaction was refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Refusal {
-    /// A key isn't as it was expected to be.
-    Changed,
-    /// Somebody else's session has the key.
-    Held,
-    /// The key is free, and kept shut for a while since its holder's session ended without a release.
-    LockDelay,
-    /// There is no such session (any more).
-    NoSession,
 }
 
 /// The keys below a prefix, and the index at which they are so.
@@ -255,41 +205,9 @@ fn parse<T: DeserializeOwned>(operation: Operation, reply: &Reply) -> Result<T, 
     serde_json::from_slice(&reply.body).map_err(|error| nonsense(operation, error))
 }
 
-/// By its words: the API has no codes for them.
-fn refusal(what: &str) -> Option<Refusal> {
-    let says = |words: &str| what.contains(words);
-    if says("lock delay") || says("lock-delay") {
-        Some(Refusal::LockDelay)
-    } else if says("invalid session") || says("session lookup") {
-        Some(Refusal::NoSession)
-    } else if says("already held") || says("isn't held") {
-        Some(Refusal::Held)
-    } else if says("index check") || says("check index") || says("session check") || says("exists") || says("exist") {
-        Some(Refusal::Changed)
-    } else {
-        None
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn refusals_are_told_apart_by_the_words_that_consul_used() {
-        for (what, expected) in [
-            (r#"failed to lock key "a/.lock", lock is already held"#, Some(Refusal::Held)),
-            (r#"failed to unlock key "a/.lock", lock isn't held, or is held by another session"#, Some(Refusal::Held)),
-            (r#"failed to lock key "a/.lock" due to lock delay"#, Some(Refusal::LockDelay)),
-            (r#"invalid session "872fa167-2f3a-5a17-77e8-2ac9ebeb5bca""#, Some(Refusal::NoSession)),
-            (r#"key "a/.lock" exists"#, Some(Refusal::Changed)),
-            (r#"failed to check index, key "a/.lock" doesn't exist"#, Some(Refusal::Changed)),
-            (r#"failed index check for key "a/.lock", current modify index 31 != 1"#, Some(Refusal::Changed)),
-            ("Permission denied", None),
-        ] {
-            assert_eq!(refusal(what), expected, "{what}");
-        }
-    }
 
     #[test]
     fn a_key_is_one_path_however_strange() {

@@ -9,12 +9,13 @@ use lock_core::{BackendError, ErrorKind, HolderInfo, LeaseClock, Operation, Syst
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::header::{HeaderMap, HeaderValue};
 
-use crate::api::{Api, Turns};
+use crate::api::Api;
 use crate::backend::{ConsulBackend, Shared};
 use crate::kept::Kept;
 use crate::owners::Owners;
 use crate::session::Idle;
 use crate::tls;
+use crate::turns::Turns;
 use crate::watch::Watches;
 use crate::watched::Watched;
 

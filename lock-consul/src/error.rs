@@ -7,6 +7,8 @@ use lock_core::{BackendError, ErrorKind, Operation, Outcome};
 const DENIED: &str = "the token needs the rules session_prefix \"\" { policy = \"write\" } and, for the prefix of \
      the locks, key_prefix \"PREFIX\" { policy = \"write\" }";
 
+const UNKNOWN_TOKEN: &str = "Consul doesn't know this ACL token: see token= in the URL, or CONSUL_HTTP_TOKEN";
+
 /// The agent answered with a status that isn't the call's success.
 pub(crate) fn from_status(operation: Operation, status: u16, body: &[u8]) -> BackendError {
     let said = String::from_utf8_lossy(body);
@@ -14,15 +16,14 @@ pub(crate) fn from_status(operation: Operation, status: u16, body: &[u8]) -> Bac
     let message = format!("Consul answered {status}: {said}");
     let error = |kind| BackendError::new(kind, operation, message.clone());
     match status {
+        _ if said.contains("ACL not found") => error(ErrorKind::PermissionDenied).with_advice(UNKNOWN_TOKEN),
         401 | 403 => error(ErrorKind::PermissionDenied).with_advice(DENIED),
         429 => error(ErrorKind::Unavailable)
             .with_outcome(Outcome::NotApplied)
             .with_advice("the agent limits requests or connections: see limits in its configuration"),
         300..=399 => error(ErrorKind::InvalidConfiguration)
             .with_advice("redirects are not followed: name the agent itself, not a proxy before it"),
-        _ if said.contains("Permission denied") || said.contains("ACL not found") => {
-            error(ErrorKind::PermissionDenied).with_advice(DENIED)
-        }
+        _ if said.contains("Permission denied") => error(ErrorKind::PermissionDenied).with_advice(DENIED),
         _ if said.contains("Invalid Session TTL") => error(ErrorKind::InvalidConfiguration)
             .with_advice("the servers' session_ttl_min is longer than the TTL: ask for a longer one"),
         _ if said.contains("No path to datacenter") => {

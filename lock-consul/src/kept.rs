@@ -9,8 +9,8 @@ use lru::LruCache;
 
 /// So many locks are remembered.
 const REMEMBERED: NonZeroUsize = NonZeroUsize::new(1024).unwrap();
-/// A lock that was granted here, or let go while others wait, is theirs for so long, as far as this process is
-/// concerned: it doesn't ask the agent whether that is still so.
+/// A lock that was granted here, or let go while others wait, is theirs for so long for whoever will wait anyway: it
+/// takes its place in the queue, which tells how things are, and saves the look before.
 const THEIRS_FOR: Duration = Duration::from_millis(5);
 
 /// How a lock was left.
@@ -44,10 +44,13 @@ impl Kept {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).pop(key);
     }
 
-    /// What a newcomer may do with what is known, if that still helps. That it is free is told once.
-    pub(crate) fn advise(&self, key: &LockKey, now: Timestamp) -> Option<Advice> {
+    /// What a newcomer may do with what is known, if that still helps. That it is free is told once; that it is held
+    /// only to one who will wait, since others may have let go meanwhile.
+    pub(crate) fn advise(&self, newcomer: &AcquireRequest, now: Timestamp) -> Option<Advice> {
+        let key = newcomer.key();
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match kept.peek(key)? {
+            Left::ToWaiters { .. } | Left::Granted { .. } if !newcomer.will_wait() => return None,
             Left::ToWaiters { at, contention } if now.since(*at) < THEIRS_FOR => {
                 return Some(Advice::Held(Box::new(contention.clone())));
             }

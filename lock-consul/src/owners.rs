@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use lock_core::{Claim, FencingToken, Ttl};
+use tokio::sync::OwnedMutexGuard;
 
 use crate::session::Session;
 use crate::watched::Watch;
@@ -36,8 +37,8 @@ pub(crate) struct Held {
 pub(crate) struct Turn {
     /// The index of the lock's key; `None`: there is no such key.
     pub(crate) index: Option<u64>,
-    /// Places that nobody stands in.
-    pub(crate) litter: Vec<String>,
+    /// Places that nobody stands in, and the index at which that was so.
+    pub(crate) litter: Vec<(String, u64)>,
     /// The key says that somebody held it and did not release it.
     pub(crate) abandoned: bool,
 }
@@ -64,6 +65,18 @@ pub(crate) type Slot = Arc<tokio::sync::Mutex<Mine>>;
 pub(crate) struct Owners(Mutex<HashMap<Claim, Slot>>);
 
 impl Owners {
+    /// What the owner has, for one call alone; kept until [`forget`](Self::forget).
+    pub(crate) async fn locked(&self, claim: &Claim) -> (Slot, OwnedMutexGuard<Mine>) {
+        loop {
+            let slot = self.slot(claim);
+            let mine = slot.clone().lock_owned().await;
+            // The call before this one may have found that there is nothing, and forgotten the slot.
+            if self.known(claim).is_some_and(|known| Arc::ptr_eq(&known, &slot)) {
+                return (slot, mine);
+            }
+        }
+    }
+
     /// What the owner has, kept until [`forget`](Self::forget).
     pub(crate) fn slot(&self, claim: &Claim) -> Slot {
         self.lock().entry(claim.clone()).or_default().clone()

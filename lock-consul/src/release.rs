@@ -89,14 +89,15 @@ impl Shared {
         }
     }
 
-    /// The sure way: ends the session, so that not even a request that comes late does anything, and removes the
-    /// place in the queue.
+    /// The sure way: frees the lock, if the session has it; then ends the session, so that not even a request that comes
+    /// late does anything; and removes the place in the queue. Freed by the session's end alone, the lock would be
+    /// shut for the lock-delay, and look lost to who comes next.
     async fn undo(&self, place: &Place, owner: OwnerId, mine: &mut Mine) -> Result<Release, BackendError> {
         let Some(session) = mine.session.as_mut() else { return Ok(Release::NotHeld) };
         session.in_doubt = true;
         (mine.held, mine.watch) = (None, None);
-        let lock = self.api.read(RELEASE, &place.lock).await?;
-        let held = lock.is_some_and(|lock| lock.session() == Some(&*session.id));
+        let freed = self.api.txn(RELEASE, &[Step::unlock(&place.lock, &session.id)]).await?;
+        let held = matches!(freed, Txn::Done(_));
         self.api.destroy_session(RELEASE, &session.id).await?;
         // A place without a session is nobody's: who comes next removes it, if this doesn't.
         self.leave(place, owner).await;

@@ -7,11 +7,12 @@ use lock_core::{AcquireRequest, BackendError, ErrorKind, Operation};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::acquire::{conflict, find_mine, free};
-use crate::api::{Refusal, Txn};
+use crate::api::Txn;
 use crate::backend::Shared;
 use crate::name::Place;
 use crate::owners::{Mine, Turn};
 use crate::record::Record;
+use crate::refusal::Refusal;
 use crate::tree::Tree;
 use crate::watch::Seen;
 use crate::wire::{LOCK_FLAGS, Step};
@@ -22,8 +23,8 @@ pub(crate) const FALLBACK: Duration = Duration::from_secs(10);
 /// While a free lock is kept shut, from one try to the next; twice as long each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_millis(800);
-/// How often a place in the queue is asked for.
-const TRIES: u32 = 25;
+/// For how long a place in the queue is asked for, besides the lock-delay, which shuts places, too.
+const PLACE_WITHIN: Duration = Duration::from_secs(2);
 
 /// What a waiter does next.
 enum Next {
@@ -116,7 +117,8 @@ impl Shared {
     async fn enqueue(&self, place: &Place, request: &AcquireRequest, mine: &mut Mine) -> Result<Tree, BackendError> {
         let ttl = crate::backend::capabilities(self.lock_delay).grantable(request.ttl())?;
         let contender = place.contender(request.owner());
-        for _ in 0..TRIES {
+        let (end, mut pause) = (Instant::now() + self.lock_delay + PLACE_WITHIN, FIRST_PAUSE);
+        while Instant::now() < end {
             let session = match &mut mine.session {
                 Some(session) => session,
                 none => none.insert(self.session(WAIT, ttl.get()).await?),
@@ -137,7 +139,8 @@ impl Shared {
                     // The place itself is kept shut, since an earlier session of this owner ended without a
                     // release; or it is held by one.
                     tracing::debug!(?refusal, key = contender, "no place in the queue yet");
-                    sleep(FIRST_PAUSE).await;
+                    sleep(pause).await;
+                    pause = (2 * pause).min(LONGEST_PAUSE);
                 }
             }
         }
@@ -152,6 +155,6 @@ fn turn_after(place: &Place, path: &str, entry: &crate::wire::Entry) -> Option<T
         return None;
     }
     // A holder empties its place in the same transaction in which it frees the lock: they have one index.
-    let litter = if path == place.lock { Vec::new() } else { vec![path.to_owned()] };
+    let litter = if path == place.lock { Vec::new() } else { vec![(path.to_owned(), entry.modify_index)] };
     Some(Turn { index: Some(entry.modify_index), litter, abandoned: false })
 }

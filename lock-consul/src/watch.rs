@@ -13,8 +13,12 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use crate::api::{Api, Listing};
 use crate::wire::Entry;
 
-/// Blocking queries at once, each a connection.
-pub(crate) const LANES: usize = 3;
+mod lanes;
+#[cfg(test)]
+mod tests;
+
+use lanes::{LANES, Lanes, Member, Query, common};
+
 /// How long the agent holds a query when nothing happens. One that is given up goes on there for so long, and keeps
 /// its connection; so only one is given up at a time.
 const HELD_FOR: Duration = Duration::from_secs(10);
@@ -42,46 +46,6 @@ struct Inner {
     lanes: Mutex<Lanes>,
     /// Told when a key came that the lane's query doesn't cover, or while the lane pauses.
     outgrown: [Notify; LANES],
-}
-
-#[derive(Debug, Default)]
-struct Lanes {
-    all: [Lane; LANES],
-    next: u64,
-    /// Until when a query that was given up may go on at the agent.
-    lingers: Option<Instant>,
-}
-
-#[derive(Debug, Default)]
-struct Lane {
-    members: HashMap<u64, Member>,
-    /// The query under way, or the last one.
-    query: Query,
-    /// The number of the task that asks.
-    task: Option<u64>,
-    pauses: bool,
-}
-
-#[derive(Debug, Default, Clone)]
-struct Query {
-    prefix: String,
-    /// Grows with each query.
-    number: u64,
-    /// What it is newer than; 0: answered at once.
-    index: u64,
-}
-
-struct Member {
-    seen: Seen,
-    /// The query that was the lane's last when this came.
-    since: u64,
-    tell: oneshot::Sender<Option<Entry>>,
-}
-
-impl std::fmt::Debug for Member {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.seen.fmt(f)
-    }
 }
 
 impl Watches {
@@ -189,24 +153,6 @@ impl Inner {
     }
 }
 
-impl Lanes {
-    /// A lane that watches nothing (best one whose query is still held and covers the key; rather one without a
-    /// query than one whose query had to be given up), else the one whose keys have most in common with this one.
-    fn best_for(&self, key: &str) -> usize {
-        let fit = |lane: &Lane| {
-            let free = match (lane.members.is_empty(), lane.task.is_some()) {
-                (true, true) if key.starts_with(&lane.query.prefix) => 3,
-                (true, false) => 2,
-                (true, true) => 1,
-                (false, _) => 0,
-            };
-            let shared = |member: &Member| common(&member.seen.key, key).len();
-            (free, lane.members.values().map(shared).min(), usize::MAX - lane.members.len())
-        };
-        (0..LANES).max_by_key(|index| fit(&self.all[*index])).unwrap_or(0)
-    }
-}
-
 /// A lane's task. Told to the lane when it ends, however it ends: the runtime that it is on may be shut down.
 struct Running {
     inner: Arc<Inner>,
@@ -277,71 +223,5 @@ async fn run(this: Running) {
                 retry = (2 * retry).min(LONGEST_RETRY);
             }
         }
-    }
-}
-
-/// The longest common beginning of two keys. They are ASCII but for the namespace's prefix.
-fn common<'a>(a: &'a str, b: &str) -> &'a str {
-    let same = a.bytes().zip(b.bytes()).take_while(|(a, b)| a == b).count();
-    let end = (0..=same).rev().find(|end| a.is_char_boundary(*end)).unwrap_or(0);
-    &a[..end]
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn watches() -> Watches {
-        let backend = crate::ConsulBackend::new("http://127.0.0.1:1").unwrap();
-        backend.shared.watches.clone()
-    }
-
-    fn listing(index: u64, keys: &[(&str, u64)]) -> Listing {
-        let entry = |(key, at): &(&str, u64)| {
-            serde_json::from_value(serde_json::json!({"Key": key, "CreateIndex": 1, "ModifyIndex": at})).unwrap()
-        };
-        Listing { entries: keys.iter().map(entry).collect(), index }
-    }
-
-    const GONE: u64 = 0;
-
-    /// What is told to one who saw the key at index 10, by an answer to a query that was sent before or after that.
-    fn told(before: bool, query_index: u64, answer: Listing) -> Option<u64> {
-        let inner = watches().0;
-        let (tell, mut heard) = oneshot::channel();
-        let (seen, since) = (Seen { key: "a".into(), index: 10 }, u64::from(before));
-        inner.lock().all[0].members.insert(0, Member { seen, since, tell });
-        let query = Query { prefix: "a".into(), number: 1, index: query_index };
-        inner.tell(0, &query, answer);
-        heard.try_recv().ok().map(|entry| entry.map_or(GONE, |entry| entry.modify_index))
-    }
-
-    #[test]
-    fn fault_50_an_index_that_goes_back_is_a_change_and_the_next_query_begins_anew() {
-        assert_eq!(told(true, 40, listing(30, &[("a", 5)])), Some(5));
-        assert_eq!(told(false, 40, listing(0, &[])), Some(GONE));
-        let inner = watches().0;
-        inner.tell(0, &Query { prefix: "a".into(), number: 1, index: 40 }, listing(30, &[]));
-        assert_eq!(inner.lock().all[0].query.index, 0);
-        inner.tell(0, &Query { prefix: "a".into(), number: 1, index: 40 }, listing(50, &[]));
-        assert_eq!(inner.lock().all[0].query.index, 50);
-    }
-
-    #[test]
-    fn an_answer_that_may_be_older_than_what_was_seen_tells_only_what_is_certain() {
-        for before in [true, false] {
-            assert_eq!(told(before, 1, listing(12, &[("a", 12)])), Some(12), "changed");
-            assert_eq!(told(before, 1, listing(12, &[])), Some(GONE), "gone");
-            assert_eq!(told(before, 1, listing(12, &[("a", 10)])), None, "as it was");
-        }
-        assert_eq!(told(true, 1, listing(9, &[("a", 8)])), None, "older");
-        assert_eq!(told(true, 1, listing(9, &[])), None, "not there yet");
-    }
-
-    #[test]
-    fn the_common_beginning_is_of_whole_characters() {
-        assert_eq!(common("p/a/.lock", "p/b/.lock"), "p/");
-        assert_eq!(common("é/a", "è/a"), "");
-        assert_eq!(common("a/.lock", "a/.lock"), "a/.lock");
     }
 }

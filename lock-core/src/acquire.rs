@@ -43,7 +43,8 @@ pub(crate) struct Acquisition {
 
 impl Acquisition {
     /// Acquires, counted and bounded: by the wait, and by the supervisor's shutdown.
-    pub(crate) async fn run(self, patience: Patience) -> Result<LockGuard, AcquireError> {
+    pub(crate) async fn run(mut self, patience: Patience) -> Result<LockGuard, AcquireError> {
+        self.request = self.request.with_waiting(!matches!(patience, Patience::DontWait));
         let shared = self.shared();
         let _acquiring = shared.acquiring();
         shared.ensure_heartbeat();

@@ -14,12 +14,14 @@ pub struct AcquireRequest {
     ttl: Ttl,
     holder: Arc<HolderInfo>,
     loss_hint: LossHint,
+    will_wait: bool,
 }
 
 impl AcquireRequest {
     /// A request of a new owner, that says of itself what [`HolderInfo::this_process`] says.
     pub fn new(key: LockKey, ttl: Ttl) -> Self {
-        Self { key, owner: OwnerId::mint(), ttl, holder: HolderInfo::shared(), loss_hint: LossHint(None) }
+        let (owner, holder) = (OwnerId::mint(), HolderInfo::shared());
+        Self { key, owner, ttl, holder, loss_hint: LossHint(None), will_wait: false }
     }
 
     /// The same request of another owner: for wrappers that pass a changed request on.
@@ -37,6 +39,12 @@ impl AcquireRequest {
     /// The same request with somebody who wants to hear of a loss early.
     pub fn with_loss_hint(mut self, hint: LossHint) -> Self {
         self.loss_hint = hint;
+        self
+    }
+
+    /// The same request of somebody who waits if the lock is held.
+    pub fn with_waiting(mut self, will_wait: bool) -> Self {
+        self.will_wait = will_wait;
         self
     }
 
@@ -63,6 +71,11 @@ impl AcquireRequest {
     /// Where a backend that hears of a loss between two renewals can say so.
     pub fn loss_hint(&self) -> &LossHint {
         &self.loss_hint
+    }
+    /// Whether who asks will wait if the lock is held. A backend may then answer "held" by what it knew a moment ago,
+    /// since its `wait` looks anyway. To anybody else, "held" must be true during the call.
+    pub fn will_wait(&self) -> bool {
+        self.will_wait
     }
     /// The claim that undoes this request, whatever became of it.
     pub fn claim(&self) -> Claim {

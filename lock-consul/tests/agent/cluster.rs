@@ -9,6 +9,8 @@ use testbed::consul::Cluster;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
+use crate::slow;
+
 /// One time that a lock was held, as its holder believed.
 #[derive(Debug, Clone, Copy)]
 struct Hold {
@@ -26,8 +28,12 @@ fn locks(cluster: &Cluster) -> Supervisor {
     Supervisor::builder(Arc::new(backend.build().unwrap())).patience(Duration::from_secs(60)).build()
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn fault_47_the_leader_is_killed_ten_times_under_load() {
+#[test]
+fn fault_47_the_leader_is_killed_ten_times_under_load() {
+    slow::end_of("killed leaders");
+}
+
+pub(crate) async fn killed_leaders() {
     let mut cluster = Cluster::start().unwrap();
     let (stop, stopped) = watch::channel(false);
     let history = Arc::new(Mutex::new(Vec::new()));
@@ -98,8 +104,12 @@ fn check(mut history: Vec<Hold>) {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn fault_47_without_a_leader_calls_fail_in_time_and_a_holder_keeps_its_lock_till_there_is_one() {
+#[test]
+fn fault_47_without_a_leader_calls_fail_in_time_and_a_holder_keeps_its_lock_till_there_is_one() {
+    slow::end_of("no leader");
+}
+
+pub(crate) async fn no_leader() {
     let mut cluster = Cluster::start().unwrap();
     let supervisor = locks(&cluster);
     let guard = supervisor.lock("kept").ttl(Duration::from_secs(30)).acquire().await.unwrap();

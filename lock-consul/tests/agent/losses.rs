@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use lock_core::{ErrorKind, LockBackend, LockState};
+use lock_core::{ErrorKind, LockAdmin, LockBackend, LockState};
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::slow;
 use crate::support::{Store, TTL, acquire, agent, destroy, granted, refused, request, supervisor, until_waiting};
 
 /// Far less than a third of the TTL: told by the watch, not by a renewal.
@@ -27,8 +28,12 @@ async fn fault_45_a_destroyed_session_is_a_loss_told_at_once() {
     timeout(AT_ONCE, next.lost()).await.expect("told at once");
 }
 
-#[tokio::test]
-async fn fault_46_lock_delay_is_waited_for_without_a_hot_loop() {
+#[test]
+fn fault_46_lock_delay_is_waited_for_without_a_hot_loop() {
+    slow::end_of("lock-delay");
+}
+
+pub(crate) async fn lock_delay() {
     let store = Store::new();
     let delay = Duration::from_secs(5);
     let holder = store.settings_through_proxy().lock_delay(delay).build().unwrap();
@@ -68,8 +73,12 @@ async fn fault_48_a_key_deleted_while_held_is_a_loss_and_the_next_token_is_great
     timeout(AT_ONCE, guard.lost()).await.expect("told at once");
 }
 
-#[tokio::test]
-async fn a_foreign_write_to_a_held_key_takes_nothing_away() {
+#[test]
+fn a_foreign_write_to_a_held_key_takes_nothing_away() {
+    slow::end_of("write");
+}
+
+pub(crate) async fn foreign_write() {
     let store = Store::new();
     let locks = supervisor(store.direct());
     let guard = locks.lock("a").ttl(TTL).acquire().await.unwrap();
@@ -100,5 +109,7 @@ async fn fault_49_foreign_flags_are_a_conflict_and_stay_untouched() {
         assert_eq!((error.kind(), error.is_transient()), (ErrorKind::Conflict, false), "{error}");
         assert!(error.to_string().contains(&store.path(&format!("{name}/.lock"))), "{error}");
         assert_eq!(store.lock(name).unwrap(), before);
+        let error = backend.inspect(request(name).key()).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Conflict, "nobody could take it: that is not free");
     }
 }

@@ -6,5 +6,6 @@ mod cluster;
 mod foreign;
 mod losses;
 mod network;
+mod slow;
 mod support;
 mod waiting;

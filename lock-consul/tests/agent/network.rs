@@ -5,6 +5,7 @@ use std::time::Duration;
 use lock_core::{AcquireError, Attempt, ErrorKind, Lease, LockBackend, LockState, Outcome, Release, Renewal};
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::slow;
 use crate::support::{Store, TTL, acquire, granted, refused, request, supervisor};
 
 const SOON: Duration = Duration::from_secs(5);
@@ -49,6 +50,49 @@ async fn fault_02_applied_and_reply_lost() {
     granted(&store.direct(), &crate::support::request("a")).await;
 }
 
+/// Its session is ended for certain. That must not look like a loss to who comes next.
+#[tokio::test]
+async fn fault_02_a_release_after_a_lost_reply_shuts_the_lock_for_nobody() {
+    let store = Store::new();
+    let own = request("a");
+    let backend = store.settings_through_proxy().lock_delay(Duration::from_secs(5)).build().unwrap();
+    store.proxy.cut_after_request_containing(b"\"lock\"");
+    backend.try_acquire(&own).await.unwrap_err();
+    granted(&backend, &own).await;
+    let session = store.session("a").unwrap();
+    assert_eq!(backend.release(&own.claim()).await.unwrap(), Release::Released);
+    assert_eq!(store.lock("a").unwrap()["Value"], serde_json::Value::Null, "the record of who let go is left");
+    let told = crate::support::agent().tell("GET", &format!("/v1/session/info/{session}"), "").unwrap();
+    assert_eq!(told.trim(), "[]", "the session may be used by a request that comes late");
+    let next = granted(&store.direct(), &request("a")).await;
+    assert_eq!(next.takeover(), lock_core::Takeover::None);
+}
+
+#[tokio::test]
+async fn an_owner_that_asks_twice_at_once_can_renew_what_it_gets() {
+    let (store, holder, own) = (Store::new(), request("a"), request("a"));
+    let (direct, backend) = (store.direct(), store.through_proxy());
+    granted(&direct, &holder).await;
+    // The first is told that it is held, the second waits for the first and finds it free.
+    store.proxy.delay_replies(Duration::from_millis(200));
+    let ask = || {
+        let (backend, own) = (backend.clone(), own.clone());
+        tokio::spawn(async move { backend.try_acquire(&own).await.unwrap() })
+    };
+    let tries = [ask(), ask()];
+    sleep(Duration::from_millis(100)).await;
+    direct.release(&holder.claim()).await.unwrap();
+    store.proxy.heal();
+    let mut token = None;
+    for attempt in tries {
+        if let Attempt::Granted(grant) = attempt.await.unwrap() {
+            token = Some(grant.token());
+        }
+    }
+    let lease = Lease::new(own.claim(), token.expect("the second is granted"), own.ttl());
+    assert!(matches!(backend.renew(&lease).await.unwrap(), Renewal::Renewed(_)), "lost, and held in the store");
+}
+
 #[tokio::test]
 async fn fault_02_release_applied_and_reply_lost() {
     let (store, request) = (Store::new(), request("a"));
@@ -61,8 +105,12 @@ async fn fault_02_release_applied_and_reply_lost() {
     granted(&backend, &request).await;
 }
 
-#[tokio::test]
-async fn fault_03_applied_and_no_retry_succeeds() {
+#[test]
+fn fault_03_applied_and_no_retry_succeeds() {
+    slow::end_of("no retry");
+}
+
+pub(crate) async fn no_retry() {
     let store = Store::new();
     let locks = lock_core::Supervisor::builder(std::sync::Arc::new(store.through_proxy()))
         .patience(Duration::from_millis(500))
@@ -163,8 +211,12 @@ fn fault_06_a_guard_dropped_outside_a_runtime() {
     drop(guard);
 }
 
-#[tokio::test]
-async fn faults_07_and_09_an_outage_of_a_whole_ttl_loses_the_lock_before_anyone_gets_it() {
+#[test]
+fn faults_07_and_09_an_outage_of_a_whole_ttl_loses_the_lock_before_anyone_gets_it() {
+    slow::end_of("outage");
+}
+
+pub(crate) async fn outage() {
     let store = Store::new();
     let locks = supervisor(store.through_proxy());
     let began = Instant::now();
@@ -204,8 +256,12 @@ fn agent_frees(store: &Store, session: &str) {
     crate::support::agent().tell("PUT", &path, "").unwrap();
 }
 
-#[tokio::test]
-async fn fault_09_an_outage_shorter_than_the_ttl_is_survived() {
+#[test]
+fn fault_09_an_outage_shorter_than_the_ttl_is_survived() {
+    slow::end_of("short outage");
+}
+
+pub(crate) async fn short_outage() {
     let store = Store::new();
     let locks = supervisor(store.through_proxy());
     let guard = locks.lock("a").ttl(TTL).acquire().await.unwrap();

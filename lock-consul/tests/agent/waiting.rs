@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use lock_core::LockBackend;
+use lock_core::{LockAdmin, LockBackend};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
+use crate::slow;
 use crate::support::{Store, acquire, agent, destroy, granted, refused, request, until_waiting};
 
 const SOON: Duration = Duration::from_secs(8);
@@ -169,6 +170,60 @@ async fn a_waiter_whose_session_ended_takes_a_new_place() {
     until_waiting(&holder, "a", 1).await;
     holder.release(&first.claim()).await.unwrap();
     timeout(SOON, waiting).await.expect("served").unwrap();
+}
+
+/// The place itself is shut for the lock-delay.
+#[test]
+fn a_waiter_whose_session_ended_is_patient_with_its_place() {
+    slow::end_of("patience");
+}
+
+pub(crate) async fn patience() {
+    let store = Store::new();
+    let holder = store.direct();
+    let first = request("a");
+    granted(&holder, &first).await;
+    let waiting = tokio::spawn({
+        let backend = store.settings_through_proxy().lock_delay(Duration::from_secs(6)).build().unwrap();
+        async move { acquire(&backend, &request("a")).await }
+    });
+    until_waiting(&holder, "a", 1).await;
+    let place = store.keys().into_iter().find(|key| key.contains(".queue")).unwrap();
+    let session = store.entry(place.strip_prefix(&store.prefix).unwrap()).unwrap()["Session"].clone();
+    destroy(session.as_str().unwrap());
+    // Its next renewal tells it.
+    until_waiting(&holder, "a", 0).await;
+    until_waiting(&holder, "a", 1).await;
+    holder.release(&first.claim()).await.unwrap();
+    timeout(SOON, waiting).await.expect("served").unwrap();
+}
+
+/// What one process remembers of a lock must not make it refuse what another has let go since.
+#[tokio::test]
+async fn a_lock_that_others_let_go_is_free_at_once() {
+    let store = Store::new();
+    let (here, there) = (store.direct(), store.direct());
+    for _ in 0..20 {
+        let first = request("a");
+        granted(&here, &first).await;
+        there.break_lock(first.key(), None).await.unwrap();
+        let second = request("a");
+        granted(&here, &second).await;
+        let third = request("a");
+        let waiting = tokio::spawn({
+            let there = there.clone();
+            async move {
+                acquire(&there, &third).await;
+                there.release(&third.claim()).await.unwrap();
+            }
+        });
+        until_waiting(&there, "a", 1).await;
+        here.release(&second.claim()).await.unwrap();
+        waiting.await.unwrap();
+        let last = request("a");
+        granted(&here, &last).await;
+        here.release(&last.claim()).await.unwrap();
+    }
 }
 
 /// A restore from a snapshot takes the indexes of all keys back, and the places of those who came since.

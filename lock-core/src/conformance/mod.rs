@@ -37,6 +37,9 @@
 //! calling crate needs no other dependency. A second store in the same file names its module:
 //! `lock_core::conformance!(cluster: || MyHarness::start_with("a cluster"));`.
 //!
+//! A store whose leases take seconds to expire has its cases run several at once, whatever the number of cores:
+//! `lock_core::conformance!(at_once(8): MyHarness::start);`. The harnesses are then started on several threads.
+//!
 //! # What a failure says
 //! Which rule is broken, what was expected, and what was seen. A store that can't be reached fails every test.
 //!
@@ -48,6 +51,7 @@
 //! Faults: servers that die, networks that break, clocks that jump. They need the store's own means.
 
 mod admin;
+mod ahead;
 mod cases;
 mod exclusion;
 mod harness;
@@ -60,6 +64,7 @@ mod run;
 mod tokens;
 mod waiting;
 
+pub use ahead::Ahead;
 pub use cases::{CASES, Case};
 pub use harness::{Client, Harness, HarnessError};
 pub use rule::Rule;
@@ -70,6 +75,18 @@ pub use run::{Failure, Outcome, report_not_applicable, run, run_case};
 /// Takes an expression that is called to start a harness: `fn() -> impl Future<Output = Result<impl Harness, E>>`.
 #[macro_export]
 macro_rules! conformance {
+    (at_once($threads:expr): $start:expr) => {
+        #[cfg(test)]
+        mod conformance {
+            #[allow(unused_imports, reason = "the expression may name things of the calling module")]
+            use super::*;
+            static AHEAD: ::std::sync::LazyLock<$crate::conformance::Ahead> = ::std::sync::LazyLock::new(|| {
+                let names = $crate::conformance::CASES.iter().map($crate::conformance::Case::name);
+                $crate::conformance::Ahead::begin($threads, names, |name| $crate::conformance::run(name, $start))
+            });
+            $crate::__conformance_cases! { __conformance_tests_ahead [AHEAD, $start] }
+        }
+    };
     ($module:ident: $start:expr) => {
         #[cfg(test)]
         mod $module {
@@ -91,6 +108,24 @@ macro_rules! __conformance_tests {
             #[test]
             fn $name() {
                 $crate::conformance::run(stringify!($name), $start);
+            }
+        )*
+
+        #[test]
+        fn z_not_applicable_cases() {
+            $crate::conformance::report_not_applicable($start);
+        }
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __conformance_tests_ahead {
+    ([$ahead:ident, $start:expr] $($module:ident $name:ident $rule:ident $needs:ident $description:literal;)*) => {
+        $(
+            #[test]
+            fn $name() {
+                $ahead.end_of(stringify!($name));
             }
         )*
 

@@ -1,0 +1,77 @@
+//! Which lane watches which key.
+
+use std::collections::HashMap;
+
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use super::Seen;
+use crate::wire::Entry;
+
+/// Blocking queries at once, each a connection.
+pub(crate) const LANES: usize = 3;
+
+#[derive(Debug, Default)]
+pub(super) struct Lanes {
+    pub(super) all: [Lane; LANES],
+    pub(super) next: u64,
+    /// Until when a query that was given up may go on at the agent.
+    pub(super) lingers: Option<Instant>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Lane {
+    pub(super) members: HashMap<u64, Member>,
+    /// The query under way, or the last one.
+    pub(super) query: Query,
+    /// The number of the task that asks.
+    pub(super) task: Option<u64>,
+    pub(super) pauses: bool,
+}
+
+#[derive(Debug, Default, Clone)]
+pub(super) struct Query {
+    pub(super) prefix: String,
+    /// Grows with each query.
+    pub(super) number: u64,
+    /// What it is newer than; 0: answered at once.
+    pub(super) index: u64,
+}
+
+pub(super) struct Member {
+    pub(super) seen: Seen,
+    /// The query that was the lane's last when this came.
+    pub(super) since: u64,
+    pub(super) tell: oneshot::Sender<Option<Entry>>,
+}
+
+impl std::fmt::Debug for Member {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.seen.fmt(f)
+    }
+}
+
+impl Lanes {
+    /// A lane that watches nothing (best one whose query is still held and covers the key; rather one without a
+    /// query than one whose query had to be given up), else the one whose keys have most in common with this one.
+    pub(super) fn best_for(&self, key: &str) -> usize {
+        let fit = |lane: &Lane| {
+            let free = match (lane.members.is_empty(), lane.task.is_some()) {
+                (true, true) if key.starts_with(&lane.query.prefix) => 3,
+                (true, false) => 2,
+                (true, true) => 1,
+                (false, _) => 0,
+            };
+            let shared = |member: &Member| common(&member.seen.key, key).len();
+            (free, lane.members.values().map(shared).min(), usize::MAX - lane.members.len())
+        };
+        (0..LANES).max_by_key(|index| fit(&self.all[*index])).unwrap_or(0)
+    }
+}
+
+/// The longest common beginning of two keys. They are ASCII but for the namespace's prefix.
+pub(super) fn common<'a>(a: &'a str, b: &str) -> &'a str {
+    let same = a.bytes().zip(b.bytes()).take_while(|(a, b)| a == b).count();
+    let end = (0..=same).rev().find(|end| a.is_char_boundary(*end)).unwrap_or(0);
+    &a[..end]
+}

@@ -1,0 +1,55 @@
+use super::*;
+
+fn watches() -> Watches {
+    let backend = crate::ConsulBackend::new("http://127.0.0.1:1").unwrap();
+    backend.shared.watches.clone()
+}
+
+fn listing(index: u64, keys: &[(&str, u64)]) -> Listing {
+    let entry = |(key, at): &(&str, u64)| {
+        serde_json::from_value(serde_json::json!({"Key": key, "CreateIndex": 1, "ModifyIndex": at})).unwrap()
+    };
+    Listing { entries: keys.iter().map(entry).collect(), index }
+}
+
+const GONE: u64 = 0;
+
+/// What is told to one who saw the key at index 10, by an answer to a query that was sent before or after that.
+fn told(before: bool, query_index: u64, answer: Listing) -> Option<u64> {
+    let inner = watches().0;
+    let (tell, mut heard) = oneshot::channel();
+    let (seen, since) = (Seen { key: "a".into(), index: 10 }, u64::from(before));
+    inner.lock().all[0].members.insert(0, Member { seen, since, tell });
+    let query = Query { prefix: "a".into(), number: 1, index: query_index };
+    inner.tell(0, &query, answer);
+    heard.try_recv().ok().map(|entry| entry.map_or(GONE, |entry| entry.modify_index))
+}
+
+#[test]
+fn fault_50_an_index_that_goes_back_is_a_change_and_the_next_query_begins_anew() {
+    assert_eq!(told(true, 40, listing(30, &[("a", 5)])), Some(5));
+    assert_eq!(told(false, 40, listing(0, &[])), Some(GONE));
+    let inner = watches().0;
+    inner.tell(0, &Query { prefix: "a".into(), number: 1, index: 40 }, listing(30, &[]));
+    assert_eq!(inner.lock().all[0].query.index, 0);
+    inner.tell(0, &Query { prefix: "a".into(), number: 1, index: 40 }, listing(50, &[]));
+    assert_eq!(inner.lock().all[0].query.index, 50);
+}
+
+#[test]
+fn an_answer_that_may_be_older_than_what_was_seen_tells_only_what_is_certain() {
+    for before in [true, false] {
+        assert_eq!(told(before, 1, listing(12, &[("a", 12)])), Some(12), "changed");
+        assert_eq!(told(before, 1, listing(12, &[])), Some(GONE), "gone");
+        assert_eq!(told(before, 1, listing(12, &[("a", 10)])), None, "as it was");
+    }
+    assert_eq!(told(true, 1, listing(9, &[("a", 8)])), None, "older");
+    assert_eq!(told(true, 1, listing(9, &[])), None, "not there yet");
+}
+
+#[test]
+fn the_common_beginning_is_of_whole_characters() {
+    assert_eq!(common("p/a/.lock", "p/b/.lock"), "p/");
+    assert_eq!(common("é/a", "è/a"), "");
+    assert_eq!(common("a/.lock", "a/.lock"), "a/.lock");
+}
