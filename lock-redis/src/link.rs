@@ -198,6 +198,11 @@ impl Link {
         *lock(&self.live) = None;
     }
 
+    /// Whether there is a connection, as far as is known.
+    pub(crate) fn is_live(&self) -> bool {
+        lock(&self.live).is_some()
+    }
+
     fn current(&self) -> Option<Live> {
         lock(&self.live).clone()
     }

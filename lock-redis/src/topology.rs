@@ -39,7 +39,7 @@ macro_rules! on_master {
         loop {
             match way.node().await {
                 Ok($node) => {
-                    if let Some(answer) = way.judge($call.await).await {
+                    if let Some(answer) = way.judge($call.await) {
                         break answer;
                     }
                 }
@@ -76,7 +76,7 @@ impl Topology {
     pub(crate) async fn open(&self) -> Result<(), Failure> {
         match self {
             Self::One(node) => node.commands.open().await.map(|_| ()),
-            Self::Cluster(cluster) => cluster.learn().await,
+            Self::Cluster(cluster) => cluster.open().await,
         }
     }
 
