@@ -77,6 +77,27 @@ async fn fault_32_a_failover_to_a_replica_without_the_lock_grants_twice_and_the_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_first_sentinel_that_hangs_keeps_nobody_from_the_master() {
+    let sentinels = RedisSentinels::start().unwrap();
+    sentinels.sentinels().next().unwrap().stop().unwrap();
+    granted(&through(&sentinels).await, &request("k", LONG)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sentinels_without_a_password_lead_to_a_master_that_has_one() {
+    let mut sentinels = RedisSentinels::start().unwrap();
+    let (addresses, name) = (sentinels.addresses(), sentinels.name());
+    let master = sentinels.first_master();
+    master.cli().run_plain(&["ACL", "SETUSER", "app", "on", ">secret", "~*", "&*", "+@all"]).unwrap();
+    master.cli().run_plain(&["CONFIG", "SET", "requirepass", "secret"]).unwrap();
+    let at = || RedisBackend::sentinel(addresses.clone(), name);
+    granted(&at().with_password("secret").connect().await.unwrap(), &request("k", LONG)).await;
+    granted(&at().with_user("app").with_password("secret").connect().await.unwrap(), &request("k2", LONG)).await;
+    let wrong = at().with_password("wrong").connect().await.unwrap_err();
+    assert_eq!(wrong.kind(), ErrorKind::PermissionDenied, "{wrong}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn with_min_replicas_a_lock_that_no_replica_has_is_given_back() {
     let master = RedisServer::start(&["--repl-diskless-sync-delay", "0"]).unwrap();
     let wait = Duration::from_millis(300);
