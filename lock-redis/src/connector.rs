@@ -135,19 +135,19 @@ impl Connector {
         Self { settings, to: To::Server(address), shown }
     }
 
-    pub(crate) fn to_master(settings: Arc<Settings>, sentinels: Vec<Address>, name: String) -> Self {
+    pub(crate) fn to_master(settings: &Arc<Settings>, sentinels: &[Address], name: &str) -> Self {
         let list: Vec<_> = sentinels.iter().map(Address::to_string).collect();
         let shown = format!("the master \"{name}\" of the sentinels {}", list.join(",")).into();
-        let sentinel = |address| {
+        let sentinel = |address: &Address| {
             Arc::new(Sentinel {
                 settings: settings.clone(),
-                address,
-                name: name.clone(),
+                address: address.clone(),
+                name: name.to_owned(),
                 kept: tokio::sync::Mutex::default(),
             })
         };
-        let sentinels = sentinels.into_iter().map(sentinel).collect();
-        Self { settings, to: To::Master(sentinels), shown }
+        let sentinels = sentinels.iter().map(sentinel).collect();
+        Self { settings: settings.clone(), to: To::Master(sentinels), shown }
     }
 
     /// What messages call the server.

@@ -20,7 +20,7 @@ pub(crate) enum Topology {
     /// One server at a time: a fixed one, or the master that the sentinels name.
     One(Node),
     /// Several masters, each with some of the locks.
-    Cluster(Cluster),
+    Cluster(Box<Cluster>),
 }
 
 /// The connections to one server.
@@ -64,11 +64,12 @@ impl Topology {
                 Self::One(Node::new(&connect, names, inbox, replication))
             }
             Servers::Sentinel(sentinels, name) => {
-                let connect = || Connector::to_master(settings.clone(), sentinels.clone(), name.clone());
+                let connect = || Connector::to_master(settings, &sentinels, &name);
                 Self::One(Node::new(&connect, names, inbox, replication))
             }
             Servers::Cluster(seeds) => {
-                Self::Cluster(Cluster::new(seeds, settings.clone(), names.clone(), inbox.clone(), replication))
+                let cluster = Cluster::new(seeds, settings.clone(), names.clone(), inbox.clone(), replication);
+                Self::Cluster(Box::new(cluster))
             }
         }
     }
