@@ -11,6 +11,9 @@ use crate::connector::{Address, Servers, Settings};
 use crate::names::{Names, check_prefix};
 use crate::shared::{Replication, Shared};
 
+/// Replicas are waited for shorter than this: the supervisor ends a call after 2 s, and connecting takes some of them.
+const LONGEST_REPLICATION: Duration = Duration::from_secs(1);
+
 /// Settings of a [`RedisBackend`]: which servers, and how to be let in.
 #[derive(Clone)]
 #[must_use = "settings do nothing until `connect` is called"]
@@ -73,7 +76,7 @@ impl RedisBuilder {
         self
     }
 
-    /// The ACL user. Default: the server's `default` user.
+    /// The ACL user, who needs a password. Default: the server's `default` user.
     pub fn with_user(mut self, user: impl Into<String>) -> Self {
         self.user = Some(user.into());
         self
@@ -99,7 +102,8 @@ impl RedisBuilder {
 
     /// A lock counts as acquired only once so many replicas have it; if they don't within `limit`, it is given back.
     ///
-    /// This makes it less likely that a failover forgets a lock; it doesn't rule it out. Acquires then share a
+    /// `limit` must be below a second. This makes it less likely that a failover forgets a lock; it doesn't rule it
+    /// out. Acquires then share a
     /// connection of their own, on which each waits for the replicas (`WAIT`).
     pub fn with_min_replicas(mut self, replicas: u32, limit: Duration) -> Self {
         self.replication = (replicas > 0).then_some(Replication { replicas, limit });
@@ -133,6 +137,17 @@ impl RedisBuilder {
         }
         if self.call_limit.is_zero() {
             return Err(invalid("a call limit of zero lets no call succeed".to_owned()));
+        }
+        if self.user.is_some() && self.password.is_none() {
+            // The name isn't repeated: many a password was put in its place.
+            return Err(invalid("a user is named, and no password".to_owned())
+                .with_advice("write USER:PASSWORD@HOST, or :PASSWORD@HOST for the default user"));
+        }
+        if let Some(Replication { limit, .. }) = self.replication
+            && !(Duration::from_millis(1)..LONGEST_REPLICATION).contains(&limit)
+        {
+            return Err(invalid(format!("the replicas can't be waited for as long as {limit:?}"))
+                .with_advice("choose a replica timeout of 1 ms or more, and below 1 s: an acquire ends after 2 s"));
         }
         let settings = Settings {
             user: self.user,

@@ -5,8 +5,11 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use redis::{Value, cmd};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use crate::connector::{Address, Connector, Settings};
 use crate::error::Failure;
@@ -20,6 +23,9 @@ use crate::topology::Node;
 const SLOTS: u16 = 16_384;
 /// How often a call is sent to another node than the one before.
 const REDIRECTIONS: u32 = 3;
+/// How many nodes are asked at once which has which slots, and after how long without an answer so many more.
+const AT_ONCE: usize = 4;
+const HEAD_START: Duration = Duration::from_millis(250);
 
 /// The nodes that were met, and the slots of each.
 pub(crate) struct Cluster {
@@ -30,13 +36,21 @@ pub(crate) struct Cluster {
     /// The nodes that were named, to be asked when nobody else is known.
     seeds: Vec<Address>,
     map: Mutex<Map>,
+    /// What the nodes answered last. Who holds this asks them, for all who need to know.
+    learnt: tokio::sync::Mutex<Option<Learnt>>,
 }
+
+/// First and last slot, and the master that has them.
+type Range = (u16, u16, Address);
+type Learnt = Result<Arc<[Range]>, Failure>;
 
 #[derive(Default)]
 struct Map {
     nodes: HashMap<Address, Arc<Node>>,
-    /// First and last slot, and the master that has them.
-    ranges: Vec<(u16, u16, Address)>,
+    /// Without those of masters that couldn't be reached.
+    ranges: Vec<Range>,
+    /// How often the nodes were asked, whatever came of it.
+    asked: usize,
 }
 
 impl Cluster {
@@ -47,58 +61,109 @@ impl Cluster {
         inbox: Arc<Inbox>,
         replication: Option<Replication>,
     ) -> Self {
-        Self { settings, names, inbox, replication, seeds, map: Mutex::default() }
+        let learnt = tokio::sync::Mutex::default();
+        Self { settings, names, inbox, replication, seeds, map: Mutex::default(), learnt }
     }
 
     /// The way to a lock's master, which may have moved.
     pub(crate) fn way_to(&self, names: &LockNames) -> Way<'_> {
-        Way { cluster: self, slot: slot_of(&names.lock), redirections: REDIRECTIONS }
+        Way { cluster: self, slot: slot_of(&names.lock), asked: None, moved_to: None, redirections: REDIRECTIONS }
     }
 
     /// The masters, all of them.
     pub(crate) async fn masters(&self) -> Result<Vec<Arc<Node>>, Failure> {
-        self.learn().await?;
-        let map = self.map();
-        let mut addresses: Vec<_> = map.ranges.iter().map(|(_, _, address)| address).collect();
+        let asked = self.map().asked;
+        let ranges = self.learn(asked).await?;
+        let mut addresses: Vec<_> = ranges.iter().map(|(_, _, address)| address).collect();
         addresses.sort_by_key(ToString::to_string);
         addresses.dedup();
-        Ok(addresses.into_iter().filter_map(|address| map.nodes.get(address).cloned()).collect())
+        Ok(addresses.into_iter().map(|address| self.node(address)).collect())
     }
 
-    async fn master_of(&self, slot: u16) -> Result<Arc<Node>, Failure> {
-        if let Some(node) = self.map().master_of(slot) {
-            return Ok(node);
+    async fn master_of(&self, slot: u16) -> Result<Address, Failure> {
+        let asked = {
+            let map = self.map();
+            if let Some(address) = master_in(&map.ranges, slot) {
+                return Ok(address);
+            }
+            map.asked
+        };
+        let ranges = self.learn(asked).await?;
+        master_in(&ranges, slot).ok_or_else(|| Failure::NoMaster { to: self.shown().into(), slot })
+    }
+
+    /// Asks the nodes which has which slots.
+    pub(crate) async fn open(&self) -> Result<(), Failure> {
+        self.learn(0).await.map(|_| ())
+    }
+
+    /// Asks the nodes which has which slots, unless somebody has done so since the nodes were `asked` so many times.
+    async fn learn(&self, asked: usize) -> Learnt {
+        let mut learnt = self.learnt.lock().await;
+        if let Some(learnt) = &*learnt
+            && self.map().asked > asked
+        {
+            return learnt.clone();
         }
-        self.learn().await?;
-        let node = self.map().master_of(slot);
-        node.ok_or_else(|| Failure::Odd { to: self.shown().into(), answer: format!("no node has the slot {slot}") })
-    }
-
-    /// Asks the nodes one after the other which has which slots.
-    pub(crate) async fn learn(&self) -> Result<(), Failure> {
-        let mut failed = None;
-        let mut candidates: Vec<_> = self.map().nodes.keys().cloned().collect();
-        candidates.retain(|address| !self.seeds.contains(address));
-        for address in self.seeds.iter().chain(&candidates) {
-            let node = self.node(address);
-            match ask(node.commands(), address).await {
-                Ok(ranges) if !ranges.is_empty() => {
-                    for (_, _, master) in &ranges {
-                        self.node(master);
-                    }
-                    let mut map = self.map();
-                    // Nodes that have left keep no connection.
-                    map.nodes.retain(|address, _| {
-                        self.seeds.contains(address) || ranges.iter().any(|(_, _, master)| master == address)
-                    });
-                    map.ranges = ranges;
-                    return Ok(());
-                }
-                Ok(_) => failed = Some(node.commands().odd(&"a cluster without slots")),
-                Err(failure) => failed = Some(failure),
+        let limit = self.settings.limit;
+        let result = self.ask_all(limit).await;
+        if let Ok(ranges) = &result {
+            for (_, _, master) in &**ranges {
+                self.node(master);
             }
         }
-        Err(failed.unwrap_or_else(|| Failure::Odd { to: self.shown().into(), answer: "no node is named".to_owned() }))
+        let mut map = self.map();
+        map.asked += 1;
+        if let Ok(ranges) = &result {
+            // Nodes that have left keep no connection.
+            map.nodes.retain(|address, _| {
+                self.seeds.contains(address) || ranges.iter().any(|(_, _, master)| master == address)
+            });
+            map.ranges = ranges.to_vec();
+        }
+        drop(map);
+        *learnt = Some(result.clone());
+        result
+    }
+
+    /// The first good answer. Several are asked at once, and more when those say nothing: one that hangs costs a head
+    /// start, and one that is slow may still answer.
+    async fn ask_all(&self, limit: Duration) -> Learnt {
+        let mut candidates = self.candidates().into_iter();
+        let mut answers = JoinSet::new();
+        let mut failed = None;
+        let ask_all = async {
+            loop {
+                for address in candidates.by_ref().take(AT_ONCE) {
+                    let node = self.node(&address);
+                    answers.spawn(async move { ask(node.commands(), &address).await });
+                }
+                match timeout(HEAD_START, answers.join_next()).await {
+                    Ok(Some(Ok(Ok(ranges)))) => return Some(ranges.into()),
+                    Ok(Some(Ok(Err(failure)))) => failed = Some(failure),
+                    Ok(None) => return None,
+                    // A task that panicked tells nothing.
+                    Ok(Some(Err(_))) | Err(_) => {}
+                }
+            }
+        };
+        match timeout(limit, ask_all).await {
+            Ok(Some(ranges)) => Ok(ranges),
+            // What a node said tells more than that others said nothing.
+            _ => Err(failed.unwrap_or_else(|| Failure::NotConnectedWithin { to: self.shown().into(), limit })),
+        }
+    }
+
+    /// Whom to ask: first those with a connection, the others in turn, so that not the same ones hang each time.
+    fn candidates(&self) -> Vec<Address> {
+        let map = self.map();
+        let mut all = self.seeds.clone();
+        let met: Vec<_> = map.nodes.keys().filter(|address| !all.contains(address)).cloned().collect();
+        all.extend(met);
+        let turn = map.asked * AT_ONCE % all.len().max(1);
+        all.rotate_left(turn);
+        all.sort_by_key(|address| !map.nodes.get(address).is_some_and(|node| node.commands().is_live()));
+        all
     }
 
     fn node(&self, address: &Address) -> Arc<Node> {
@@ -124,52 +189,72 @@ impl Cluster {
 /// ```text
 /// loop {
 ///     let node = way.node().await?;
-///     if let Some(answer) = way.judge(node.call().await).await { return answer; }
+///     if let Some(answer) = way.judge(node.call().await) { return answer; }
 /// }
 /// ```
 pub(crate) struct Way<'a> {
     cluster: &'a Cluster,
     slot: u16,
+    /// Who was asked last, and whom that one named instead.
+    asked: Option<Address>,
+    moved_to: Option<Address>,
     redirections: u32,
 }
 
 impl Way<'_> {
-    pub(crate) async fn node(&self) -> Result<Arc<Node>, Failure> {
-        self.cluster.master_of(self.slot).await
+    pub(crate) async fn node(&mut self) -> Result<Arc<Node>, Failure> {
+        let address = match self.moved_to.take() {
+            Some(address) => address,
+            None => self.cluster.master_of(self.slot).await?,
+        };
+        let node = self.cluster.node(&address);
+        self.asked = Some(address);
+        Ok(node)
     }
 
     /// The answer, unless it is that another node has the lock now: then that one is asked next.
-    pub(crate) async fn judge<T>(&mut self, answer: Result<T, Failure>) -> Option<Result<T, Failure>> {
-        match &answer {
-            Err(failure) if failure.code() == Some("MOVED") && self.redirections > 0 => {
+    pub(crate) fn judge<T>(&mut self, answer: Result<T, Failure>) -> Option<Result<T, Failure>> {
+        let (Err(failure), Some(asked)) = (&answer, &self.asked) else { return Some(answer) };
+        if failure.code() == Some("MOVED") {
+            // The calls after this one learn who has which slots now.
+            self.cluster.map().ranges.retain(|(first, last, _)| !(*first..=*last).contains(&self.slot));
+            if self.redirections > 0
+                && let Some(address) = failure.detail().and_then(|detail| moved_to(detail, asked))
+            {
                 self.redirections -= 1;
-                self.cluster.learn().await.err().map(Err)
+                self.moved_to = Some(address);
+                return None;
             }
-            Err(failure) if failure.is_of_the_connection() => {
-                // The node may be gone for good: the next call asks who follows it.
-                self.cluster.map().ranges.clear();
-                Some(answer)
-            }
-            _ => Some(answer),
+        } else if failure.is_of_the_connection() {
+            // The node may be gone for good: the next call asks who follows it. The others have nothing to do with it.
+            self.cluster.map().ranges.retain(|(_, _, master)| master != asked);
         }
+        Some(answer)
     }
 }
 
-impl Map {
-    fn master_of(&self, slot: u16) -> Option<Arc<Node>> {
-        let (_, _, address) = self.ranges.iter().find(|(first, last, _)| (*first..=*last).contains(&slot))?;
-        self.nodes.get(address).cloned()
-    }
+fn master_in(ranges: &[Range], slot: u16) -> Option<Address> {
+    ranges.iter().find(|(first, last, _)| (*first..=*last).contains(&slot)).map(|(_, _, address)| address.clone())
 }
 
-async fn ask(link: &Link, asked: &Address) -> Result<Vec<(u16, u16, Address)>, Failure> {
+/// The address in "SLOT HOST:PORT". A node that doesn't know the other's name means its own host.
+fn moved_to(detail: &str, asked: &Address) -> Option<Address> {
+    let (host, port) = detail.split_whitespace().nth(1)?.rsplit_once(':')?;
+    let host = if host.is_empty() || host == "?" { &asked.host } else { host };
+    Some(Address::new(host, port.parse().ok()?))
+}
+
+async fn ask(link: &Link, asked: &Address) -> Result<Vec<Range>, Failure> {
     let answer = link.send(cmd("CLUSTER").arg("SLOTS")).await?;
     let Value::Array(ranges) = &answer else { return Err(link.odd(&answer)) };
+    if ranges.is_empty() {
+        return Err(link.odd(&"a cluster without slots"));
+    }
     ranges.iter().map(|range| parse(range, asked).ok_or_else(|| link.odd(range))).collect()
 }
 
 /// `[first, last, [host, port, ...], ...]`; the first node is the master.
-fn parse(range: &Value, asked: &Address) -> Option<(u16, u16, Address)> {
+fn parse(range: &Value, asked: &Address) -> Option<Range> {
     let Value::Array(parts) = range else { return None };
     let [Value::Int(first), Value::Int(last), Value::Array(master), ..] = parts.as_slice() else { return None };
     let [host, Value::Int(port), ..] = master.as_slice() else { return None };
@@ -205,5 +290,14 @@ mod tests {
         assert_eq!(slot_of("{123456789}:queue"), 0x31C3 % SLOTS);
         assert_eq!(slot_of("foo"), 12_182);
         assert_ne!(slot_of("{}foo"), slot_of("foo"));
+    }
+
+    #[test]
+    fn a_redirection_names_a_host_or_means_the_one_that_was_asked() {
+        let asked = Address::new("h", 1);
+        assert_eq!(moved_to("3999 127.0.0.1:6381", &asked), Some(Address::new("127.0.0.1", 6381)));
+        assert_eq!(moved_to("3999 ::1:6381", &asked), Some(Address::new("::1", 6381)));
+        assert_eq!(moved_to("3999 :6381", &asked), Some(Address::new("h", 6381)));
+        assert_eq!(moved_to("3999", &asked), None);
     }
 }

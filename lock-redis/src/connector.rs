@@ -11,6 +11,8 @@ use redis::{
     AsyncConnectionConfig, Client, ClientTlsConfig, ConnectionAddr, ConnectionInfo, IntoConnectionInfo,
     ProtocolVersion, RedisConnectionInfo, RedisResult, TlsCertificates, TlsMode,
 };
+use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use crate::builder::Tls;
 
@@ -50,8 +52,17 @@ pub(crate) struct Connector {
 
 enum To {
     Server(Address),
+    Master(Vec<Arc<Sentinel>>),
+}
+
+/// One sentinel, and the master that it is asked for. The driver can ask several, but takes their answers in order: a
+/// first one that hangs would hang all.
+struct Sentinel {
+    settings: Arc<Settings>,
+    address: Address,
+    name: String,
     /// The mutex is for the driver, whose client counts while it asks.
-    Master(tokio::sync::Mutex<Option<Box<SentinelClient>>>, Vec<Address>, String),
+    kept: tokio::sync::Mutex<Option<Box<SentinelClient>>>,
 }
 
 impl Address {
@@ -124,10 +135,19 @@ impl Connector {
         Self { settings, to: To::Server(address), shown }
     }
 
-    pub(crate) fn to_master(settings: Arc<Settings>, sentinels: Vec<Address>, name: String) -> Self {
+    pub(crate) fn to_master(settings: &Arc<Settings>, sentinels: &[Address], name: &str) -> Self {
         let list: Vec<_> = sentinels.iter().map(Address::to_string).collect();
         let shown = format!("the master \"{name}\" of the sentinels {}", list.join(",")).into();
-        Self { settings, to: To::Master(tokio::sync::Mutex::default(), sentinels, name), shown }
+        let sentinel = |address: &Address| {
+            Arc::new(Sentinel {
+                settings: settings.clone(),
+                address: address.clone(),
+                name: name.to_owned(),
+                kept: tokio::sync::Mutex::default(),
+            })
+        };
+        let sentinels = sentinels.iter().map(sentinel).collect();
+        Self { settings: settings.clone(), to: To::Master(sentinels), shown }
     }
 
     /// What messages call the server.
@@ -149,14 +169,7 @@ impl Connector {
             .set_push_sender(push);
         let client = match &self.to {
             To::Server(address) => self.client(address)?,
-            To::Master(kept, sentinels, name) => {
-                let mut kept = kept.lock().await;
-                let asking = match &mut *kept {
-                    Some(client) => client,
-                    empty => empty.insert(Box::new(self.sentinel_client(sentinels, name)?)),
-                };
-                asking.async_get_client().await?
-            }
+            To::Master(sentinels) => first_answer(sentinels, self.limit() / 2).await?,
         };
         client.get_multiplexed_async_connection_with_config(&config).await
     }
@@ -168,20 +181,73 @@ impl Connector {
             None => Client::open(info),
         }
     }
+}
 
-    /// The same password and certificates for the sentinels as for the servers.
-    fn sentinel_client(&self, sentinels: &[Address], name: &str) -> RedisResult<SentinelClient> {
+/// Asks all sentinels at once; the first that names a master which says that it is one decides.
+async fn first_answer(sentinels: &[Arc<Sentinel>], limit: Duration) -> RedisResult<Client> {
+    let mut answers = JoinSet::new();
+    for sentinel in sentinels {
+        let sentinel = sentinel.clone();
+        answers.spawn(async move { timeout(limit, sentinel.master()).await });
+    }
+    let mut failed = None;
+    while let Some(answer) = answers.join_next().await {
+        match answer {
+            Ok(Ok(Ok(client))) => return Ok(client),
+            Ok(Ok(Err(error))) => failed = Some(error),
+            // It said nothing in time.
+            Ok(Err(_)) | Err(_) => {}
+        }
+    }
+    Err(failed.unwrap_or_else(|| std::io::Error::from(std::io::ErrorKind::TimedOut).into()))
+}
+
+impl Sentinel {
+    async fn master(&self) -> RedisResult<Client> {
+        let mut kept = self.kept.lock().await;
+        let mut client = match kept.take() {
+            Some(client) => client,
+            None => self.client(self.settings.password.is_some())?,
+        };
+        let mut answer = client.async_get_client().await;
+        if let Err(first) = &answer
+            && first.kind() == redis::ErrorKind::AuthenticationFailed
+            && self.settings.password.is_some()
+        {
+            // Most sentinels have no password, and refuse the one that is for the servers.
+            client = self.client(false)?;
+            let again = client.async_get_client().await;
+            if !again.as_ref().is_err_and(|again| again.code() == Some("NOAUTH")) {
+                answer = again;
+            }
+        }
+        if answer.is_ok() {
+            *kept = Some(client);
+        }
+        answer
+    }
+
+    /// The same certificates for the sentinel as for the servers, and the same password if `with_password`.
+    fn client(&self, with_password: bool) -> RedisResult<Box<SentinelClient>> {
         let settings = &self.settings;
-        let addresses: Vec<_> = sentinels.iter().map(|address| settings.addr(address)).collect();
-        let mut builder = SentinelClientBuilder::new(addresses, name, SentinelServerType::Master)?
+        let addresses = vec![settings.addr(&self.address)];
+        let mut builder = SentinelClientBuilder::new(addresses, &self.name, SentinelServerType::Master)?
             .set_client_to_redis_db(settings.database)
             .set_client_to_redis_protocol(ProtocolVersion::RESP3)
             .set_client_to_redis_tcp_settings(tcp());
         if let Some(user) = &settings.user {
-            builder = builder.set_client_to_redis_username(user).set_client_to_sentinel_username(user);
+            builder = builder.set_client_to_redis_username(user);
         }
         if let Some(password) = &settings.password {
-            builder = builder.set_client_to_redis_password(password).set_client_to_sentinel_password(password);
+            builder = builder.set_client_to_redis_password(password);
+        }
+        if with_password {
+            if let Some(user) = &settings.user {
+                builder = builder.set_client_to_sentinel_username(user);
+            }
+            if let Some(password) = &settings.password {
+                builder = builder.set_client_to_sentinel_password(password);
+            }
         }
         if let Some(certificates) = settings.certificates() {
             builder = builder
@@ -190,6 +256,6 @@ impl Connector {
                 .set_client_to_sentinel_tls_mode(TlsMode::Secure)
                 .set_client_to_sentinel_certificates(certificates);
         }
-        builder.build()
+        builder.build().map(Box::new)
     }
 }

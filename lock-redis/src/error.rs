@@ -20,6 +20,8 @@ pub(crate) enum Failure {
     NoAnswer { to: Arc<str>, limit: Duration },
     /// The server said no.
     Refused { to: Arc<str>, error: RedisError },
+    /// No node of the cluster has the slot at present, so nothing was sent.
+    NoMaster { to: Arc<str>, slot: u16 },
     /// The answer isn't what the step answers.
     Odd { to: Arc<str>, answer: String },
 }
@@ -50,9 +52,17 @@ impl Failure {
         }
     }
 
+    /// What the server said after the code.
+    pub(crate) fn detail(&self) -> Option<&str> {
+        match self {
+            Self::Refused { error, .. } => error.detail(),
+            _ => None,
+        }
+    }
+
     /// Whether the server, or the way to it, may be gone.
     pub(crate) fn is_of_the_connection(&self) -> bool {
-        !matches!(self, Self::Refused { .. } | Self::Odd { .. })
+        !matches!(self, Self::Refused { .. } | Self::NoMaster { .. } | Self::Odd { .. })
             || matches!(self.code(), Some("READONLY" | "MASTERDOWN"))
     }
 
@@ -82,6 +92,12 @@ impl Failure {
             Self::Refused { error, .. } => {
                 of_code(error.code().unwrap_or_default(), error.detail().unwrap_or_default())
             }
+            Self::NoMaster { .. } => Verdict(
+                ErrorKind::Unavailable,
+                Retry::Transient,
+                Outcome::NotApplied,
+                "look with `CLUSTER INFO` and `CLUSTER SLOTS`; a failover may be under way",
+            ),
             Self::Odd { .. } => Verdict(
                 ErrorKind::Protocol,
                 Retry::Permanent,
@@ -139,7 +155,12 @@ fn of_code(code: &str, detail: &str) -> Verdict {
         "READONLY" => {
             Verdict(Unavailable, Transient, NotApplied, "this is a replica now; name the master, or use Sentinel")
         }
-        "MOVED" | "ASK" => Verdict(Unavailable, Transient, NotApplied, "this is a cluster: use redis+cluster://"),
+        "MOVED" | "ASK" => Verdict(
+            Unavailable,
+            Transient,
+            NotApplied,
+            "with redis+cluster:// it passes when the slot has moved; another URL can't be used with a cluster",
+        ),
         "TRYAGAIN" | "CLUSTERDOWN" | "MASTERDOWN" => {
             Verdict(Unavailable, Transient, NotApplied, "look with `CLUSTER INFO` or `INFO replication`")
         }
@@ -198,6 +219,7 @@ impl fmt::Display for Failure {
                 let (code, detail) = (error.code().unwrap_or("error"), error.detail().unwrap_or_default());
                 write!(f, "{to} said {code} {detail}")
             }
+            Self::NoMaster { to, slot } => write!(f, "no node of {to} has the slot {slot} at present"),
             Self::Odd { to, answer } => write!(f, "{to} answered what makes no sense: {answer}"),
         }
     }
@@ -267,6 +289,7 @@ mod tests {
             (Failure::NoConnection { to: to.clone(), error: refused() }, ErrorKind::Unavailable, Outcome::NotApplied),
             (Failure::NotConnectedWithin { to: to.clone(), limit }, ErrorKind::Unavailable, Outcome::NotApplied),
             (Failure::Broken { to: to.clone(), error: refused() }, ErrorKind::Unavailable, Outcome::Unknown),
+            (Failure::NoMaster { to: to.clone(), slot: 7 }, ErrorKind::Unavailable, Outcome::NotApplied),
             (Failure::NoAnswer { to, limit }, ErrorKind::TimedOut, Outcome::Unknown),
         ] {
             let error = failure.during(Operation::Renew);

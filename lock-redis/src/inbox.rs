@@ -93,10 +93,10 @@ impl Inbox {
         let known = self.known();
         if let Some(place) = known.waiting.get(&owner) {
             place.wake.notify_one();
-        } else if !known.holding.contains_key(&owner)
-            && let Some(shared) = self.shared.upgrade()
-        {
-            // It gave up, and its place was found before that was known: the next one need not wait.
+        } else if let Some(shared) = self.shared.upgrade() {
+            // It gave up, and its place was found before that was known; or it holds the lock, lets it go, and has a
+            // second place, because a request to stand in line arrived late. The next one need not wait for either.
+            // A lock that it holds stays as it is.
             let name = second.to_owned();
             tokio::spawn(async move { shared.decline(owner, name).await });
         }

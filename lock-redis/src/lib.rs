@@ -12,6 +12,7 @@ mod link;
 mod names;
 mod preflight;
 mod record;
+mod replicated;
 mod scripts;
 mod shared;
 mod topology;

@@ -64,26 +64,35 @@ impl Link {
     pub(crate) async fn send(&self, command: &Cmd) -> Result<Value, Failure> {
         let live = self.live().await?;
         let mut connection = live.connection;
-        let answer = timeout(self.connector.limit(), connection.send_packed_command(command)).await;
-        self.judge(live.number, answer.map(|answer| answer.and_then(Value::extract_error)))
+        let limit = self.connector.limit();
+        let answer = timeout(limit, connection.send_packed_command(command)).await;
+        self.judge(live.number, answer.map(|answer| answer.and_then(Value::extract_error)), limit)
     }
 
     /// Sends commands one after the other; the first error that the server answers is a failure.
     pub(crate) async fn send_all(&self, commands: &Pipeline) -> Result<Vec<Value>, Failure> {
-        self.send_all_within(commands, self.connector.limit()).await
-    }
-
-    /// The same with another limit, for commands that wait on the server.
-    pub(crate) async fn send_all_within(&self, commands: &Pipeline, limit: Duration) -> Result<Vec<Value>, Failure> {
+        let limit = self.connector.limit();
         let (number, answer) = self.exchange(commands, limit).await?;
         let all_good = |values: Vec<Value>| values.into_iter().map(Value::extract_error).collect();
-        self.judge(number, answer.map(|answer| answer.and_then(all_good)))
+        self.judge(number, answer.map(|answer| answer.and_then(all_good)), limit)
+    }
+
+    /// The same with another limit, for commands that wait on the server, and with a failure for each error.
+    pub(crate) async fn send_each_within(
+        &self,
+        commands: &Pipeline,
+        limit: Duration,
+    ) -> Result<Vec<Result<Value, Failure>>, Failure> {
+        let (number, answer) = self.exchange(commands, limit).await?;
+        let answers = self.judge(number, answer, limit)?;
+        Ok(answers.into_iter().map(|answer| self.judge(number, Ok(answer.extract_error()), limit)).collect())
     }
 
     /// The same, with the server's errors among the answers.
     pub(crate) async fn send_each(&self, commands: &Pipeline) -> Result<Vec<Value>, Failure> {
-        let (number, answer) = self.exchange(commands, self.connector.limit()).await?;
-        self.judge(number, answer)
+        let limit = self.connector.limit();
+        let (number, answer) = self.exchange(commands, limit).await?;
+        self.judge(number, answer, limit)
     }
 
     async fn exchange(&self, commands: &Pipeline, limit: Duration) -> Result<(u64, Answer<Vec<Value>>), Failure> {
@@ -108,7 +117,7 @@ impl Link {
         self.connector.limit()
     }
 
-    fn judge<T>(&self, number: u64, answer: Answer<T>) -> Result<T, Failure> {
+    fn judge<T>(&self, number: u64, answer: Answer<T>, limit: Duration) -> Result<T, Failure> {
         let to = self.connector.shown().clone();
         match answer {
             Ok(Ok(value)) => Ok(value),
@@ -126,7 +135,7 @@ impl Link {
             Err(_) => {
                 // It may be half open: the next call gets a new one.
                 self.forget(number);
-                Err(Failure::NoAnswer { to, limit: self.connector.limit() })
+                Err(Failure::NoAnswer { to, limit })
             }
         }
     }
@@ -196,6 +205,11 @@ impl Link {
     /// The next call makes a new connection.
     pub(crate) fn drop_connection(&self) {
         *lock(&self.live) = None;
+    }
+
+    /// Whether there is a connection, as far as is known.
+    pub(crate) fn is_live(&self) -> bool {
+        lock(&self.live).is_some()
     }
 
     fn current(&self) -> Option<Live> {

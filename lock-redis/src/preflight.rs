@@ -187,9 +187,15 @@ async fn try_steps(shared: &Shared) -> Result<(), BackendError> {
         let message = "a lock that nobody can know of is held";
         return Err(BackendError::new(ErrorKind::Protocol, Operation::Preflight, message));
     };
-    shared.renew(&lock_core::Lease::new(request.claim(), grant.token(), ttl)).await?;
+    let renewed = shared.renew(&lock_core::Lease::new(request.claim(), grant.token(), ttl)).await;
     let published = publish(shared, &key).await;
+    // In any case; and nobody will need the token of a name that is used once.
     shared.release(&request.claim()).await?;
+    let names = shared.names.of(&key);
+    let mut forget = redis::pipe();
+    forget.add_command(cmd("DEL").arg(&names.last).take());
+    shared.topology.send_all(&names, &forget).await.map_err(crate::shared::failing(Operation::Preflight, &key))?;
+    renewed?;
     published
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use redis::{Cmd, Pipeline, Value, cmd, pipe};
+use redis::{Pipeline, Value};
 
 use crate::cluster::Cluster;
 use crate::connector::{Connector, Servers, Settings};
@@ -11,6 +11,7 @@ use crate::error::Failure;
 use crate::inbox::Inbox;
 use crate::link::Link;
 use crate::names::{LockNames, Names};
+use crate::replicated::Replicated;
 use crate::scripts::Step;
 use crate::shared::Replication;
 
@@ -19,7 +20,7 @@ pub(crate) enum Topology {
     /// One server at a time: a fixed one, or the master that the sentinels name.
     One(Node),
     /// Several masters, each with some of the locks.
-    Cluster(Cluster),
+    Cluster(Box<Cluster>),
 }
 
 /// The connections to one server.
@@ -28,8 +29,8 @@ pub(crate) struct Node {
     commands: Arc<Link>,
     /// In a cluster: the channels of locks that somebody waits for.
     ears: Option<Ears>,
-    /// Acquires that wait for replicas: what they wait for must not hold up renewals.
-    replicated: Option<(Arc<Link>, Replication)>,
+    /// Acquires that wait for replicas.
+    replicated: Option<Arc<Replicated>>,
 }
 
 /// Calls a lock's master in a cluster, and the one that has the lock instead should it have moved.
@@ -39,7 +40,7 @@ macro_rules! on_master {
         loop {
             match way.node().await {
                 Ok($node) => {
-                    if let Some(answer) = way.judge($call.await).await {
+                    if let Some(answer) = way.judge($call.await) {
                         break answer;
                     }
                 }
@@ -63,11 +64,12 @@ impl Topology {
                 Self::One(Node::new(&connect, names, inbox, replication))
             }
             Servers::Sentinel(sentinels, name) => {
-                let connect = || Connector::to_master(settings.clone(), sentinels.clone(), name.clone());
+                let connect = || Connector::to_master(settings, &sentinels, &name);
                 Self::One(Node::new(&connect, names, inbox, replication))
             }
             Servers::Cluster(seeds) => {
-                Self::Cluster(Cluster::new(seeds, settings.clone(), names.clone(), inbox.clone(), replication))
+                let cluster = Cluster::new(seeds, settings.clone(), names.clone(), inbox.clone(), replication);
+                Self::Cluster(Box::new(cluster))
             }
         }
     }
@@ -76,7 +78,7 @@ impl Topology {
     pub(crate) async fn open(&self) -> Result<(), Failure> {
         match self {
             Self::One(node) => node.commands.open().await.map(|_| ()),
-            Self::Cluster(cluster) => cluster.learn().await,
+            Self::Cluster(cluster) => cluster.open().await,
         }
     }
 
@@ -156,7 +158,8 @@ impl Node {
         replication: Option<Replication>,
     ) -> Self {
         let commands = Link::new(connect(), inbox.clone(), Some(names.channel().to_owned()));
-        let replicated = replication.map(|replication| (Link::new(connect(), inbox.clone(), None), replication));
+        let replicated =
+            replication.map(|replication| Replicated::new(Link::new(connect(), inbox.clone(), None), replication));
         Self { commands, ears: None, replicated }
     }
 
@@ -197,27 +200,12 @@ impl Node {
         names: &LockNames,
         arguments: &[&[u8]],
     ) -> Result<(Value, Option<i64>), Failure> {
-        let Some((link, replication)) = &self.replicated else {
+        let Some(replicated) = &self.replicated else {
             return Ok((self.run(step, names, arguments).await?, None));
         };
-        match replicate(link, replication, step.by_hash(names, arguments)).await {
-            Err(failure) if failure.code() == Some("NOSCRIPT") => {
-                replicate(link, replication, step.by_text(names, arguments)).await
-            }
+        match replicated.run(step.by_hash(names, arguments)).await {
+            Err(failure) if failure.code() == Some("NOSCRIPT") => replicated.run(step.by_text(names, arguments)).await,
             answer => answer,
         }
-    }
-}
-
-/// WAIT speaks of what its own connection wrote, so both go together.
-async fn replicate(link: &Link, replication: &Replication, command: Cmd) -> Result<(Value, Option<i64>), Failure> {
-    let limit = u64::try_from(replication.limit.as_millis()).unwrap_or(u64::MAX).max(1);
-    let mut both = pipe();
-    both.add_command(command).add_command(cmd("WAIT").arg(replication.replicas).arg(limit).take());
-    let answers = link.send_all_within(&both, replication.limit + link.limit()).await?;
-    match <[Value; 2]>::try_from(answers) {
-        Ok([answer, Value::Int(replicas)]) => Ok((answer, Some(replicas))),
-        Ok(other) => Err(link.odd(&other)),
-        Err(other) => Err(link.odd(&other)),
     }
 }

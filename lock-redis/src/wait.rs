@@ -13,13 +13,16 @@ use crate::record;
 use crate::scripts::CLAIM_MS;
 use crate::shared::{Shared, failing, odd};
 
-/// How long those at the front of the queue wait for a message before they look for themselves.
-const LOOK: Duration = Duration::from_millis(500);
+/// How long those at the front of the queue wait for a message before they look for themselves. Shorter than a lock is
+/// kept for them, so that whose message was lost still comes in its turn.
+const LOOK_MS: u64 = 300;
+const LOOK: Duration = Duration::from_millis(LOOK_MS);
 /// How many are at the front; those behind look more seldom, the later their turn is, four times at most.
 const FRONT: u32 = 32;
 const SELDOM: u32 = 4;
 /// A waiter whose message was lost comes this late at most: its own look, and a claim of another's that was kept in vain.
-pub(crate) const WITHIN: Duration = Duration::from_millis(500 * SELDOM as u64 + CLAIM_MS);
+/// (Unless 32 others were served since it looked last: then it has lost its turn, and stands in line again.)
+pub(crate) const WITHIN: Duration = Duration::from_millis(LOOK_MS * SELDOM as u64 + CLAIM_MS);
 /// How long a queue lives in which nobody looks any more.
 const QUEUE_MS: u64 = 60_000;
 
@@ -111,5 +114,6 @@ mod tests {
         assert_eq!(pause(None, 31), LOOK);
         assert_eq!(pause(None, u32::MAX), LOOK * SELDOM);
         assert!(pause(None, u32::MAX) < WITHIN);
+        const { assert!(LOOK_MS < CLAIM_MS, "who looks must find what is kept for it") };
     }
 }

@@ -151,6 +151,49 @@ async fn fault_05_a_place_taken_after_its_withdrawal_holds_nobody_up() {
     assert!(released.elapsed() < Duration::from_millis(400), "{:?}", released.elapsed());
 }
 
+/// The request to stand in line arrives after the waiter has looked and stood in line once more: it has two places.
+async fn with_two_places(bed: &mut Bed, far: &RedisBackend, late: &lock_core::AcquireRequest) {
+    bed.proxy.deliver_late_request_containing(b"RPUSH");
+    let seen = lock_core::Contention::new(lock_core::LockRecord::unknown(late.key().clone()));
+    far.wait(late, &seen).await.unwrap_err();
+    // Looks, finds no place and takes one.
+    let _ = tokio::time::timeout(Duration::from_millis(200), far.wait(late, &seen)).await;
+    assert_eq!(bed.server.command(&["LLEN", "{distlock:k}:queue"]).unwrap(), "1");
+    tokio::task::block_in_place(|| bed.proxy.deliver_late());
+    assert_eq!(bed.server.command(&["LLEN", "{distlock:k}:queue"]).unwrap(), "2");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fault_05_who_has_two_places_and_gives_up_leaves_none() {
+    let mut bed = Bed::start();
+    let (far, near) = (bed.far().await, bed.near().await);
+    let (holder, late) = (request("k", LONG), request("k", LONG));
+    granted(&near, &holder).await;
+    assert!(is_refused(&far, &late).await);
+    with_two_places(&mut bed, &far, &late).await;
+    release(&far, &late).await;
+    assert_eq!(bed.server.command(&["LLEN", "{distlock:k}:queue"]).unwrap(), "0");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fault_05_who_has_two_places_and_is_served_holds_nobody_up() {
+    let mut bed = Bed::start();
+    let (far, near) = (bed.far().await, bed.near().await);
+    let (holder, late, next) = (request("k", LONG), request("k", LONG), request("k", LONG));
+    granted(&near, &holder).await;
+    assert!(is_refused(&far, &late).await);
+    with_two_places(&mut bed, &far, &late).await;
+    release(&near, &holder).await;
+    granted(&far, &late).await;
+    let begun = async {
+        until_waiting(&near, "k", 2).await;
+        assert_eq!(release(&far, &late).await, Release::Released);
+        Instant::now()
+    };
+    let (_, released) = tokio::join!(acquire_within(&near, &next, Duration::from_secs(5)), begun);
+    assert!(released.elapsed() < Duration::from_millis(300), "{:?}", released.elapsed());
+}
+
 #[tokio::test]
 async fn fault_06_a_guard_dropped_outside_of_its_runtime_panics_nobody() {
     let bed = Bed::start();

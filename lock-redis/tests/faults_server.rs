@@ -209,8 +209,48 @@ async fn fault_36_readonly_loading_and_busy_are_transient_and_not_applied() {
     acquire_within(&backend, &request("third", LONG), Duration::from_secs(5)).await;
 }
 
+/// Hands the lock to the first waiter as a release does, and the message gets lost.
+const HAND_ON_IN_SILENCE: &str = r#"
+    local owner, body = string.match(redis.call('LPOP', KEYS[2]), '^(%x+) %S+ (.*)$')
+    redis.call('SET', KEYS[1], '{"token":' .. ARGV[1] .. ',"owner":"' .. owner .. '","reserved":true,' .. body, 'PX', 500)
+    return redis.status_reply('OK')"#;
+
 #[tokio::test]
-async fn fault_37_a_dropped_message_costs_no_more_than_the_fallback() {
+async fn fault_37_a_dropped_message_costs_a_look_and_not_the_turn() {
+    let server = RedisServer::start(&[]).unwrap();
+    let (holding, waiting) = (connect(server.port()).await, connect(server.port()).await);
+    for after in [0, 100, 200, 280] {
+        let (holder, first, second) = (request("k", LONG), request("k", LONG), request("k", LONG));
+        let held = granted(&holding, &holder).await;
+        let hand_on = async {
+            until_waiting(&holding, "k", 2).await;
+            tokio::time::sleep(Duration::from_millis(after)).await;
+            let token = (held.token().get() + 1).to_string();
+            let words = ["EVAL", HAND_ON_IN_SILENCE, "2", "distlock:k", "{distlock:k}:queue", &token];
+            server.command(&words).unwrap();
+            Instant::now()
+        };
+        let in_turn = async {
+            let grant = acquire(&waiting, &first).await.unwrap();
+            let taken = Instant::now();
+            release(&waiting, &first).await;
+            (grant, taken)
+        };
+        let behind = async {
+            until_waiting(&holding, "k", 1).await;
+            let grant = acquire(&holding, &second).await.unwrap();
+            release(&holding, &second).await;
+            grant
+        };
+        let (handed_on, (grant, taken), next) = tokio::join!(hand_on, in_turn, behind);
+        assert_eq!(grant.token().get(), held.token().get() + 1, "after {after} ms it came too late for what was kept");
+        assert!(next.token() > grant.token(), "after {after} ms the second came first");
+        assert!(taken - handed_on < Duration::from_millis(500), "{:?}", taken - handed_on);
+    }
+}
+
+#[tokio::test]
+async fn fault_37_a_lock_that_is_deleted_is_found_free_within_the_fallback() {
     let server = RedisServer::start(&[]).unwrap();
     let (holding, waiting) = (connect(server.port()).await, connect(server.port()).await);
     let (holder, waiter) = (request("k", LONG), request("k", LONG));
@@ -224,6 +264,21 @@ async fn fault_37_a_dropped_message_costs_no_more_than_the_fallback() {
     let (grant, freed) = tokio::join!(acquire(&waiting, &waiter), free);
     assert!(grant.unwrap().token() > first.token());
     assert!(freed.elapsed() < waiting.capabilities().wake_up_within(), "{:?}", freed.elapsed());
+}
+
+#[tokio::test]
+async fn the_check_leaves_nothing_behind() {
+    let server = RedisServer::start(&[]).unwrap();
+    server.command(&["ACL", "SETUSER", "app", "on", ">secret", "~*", "&*", "+@all"]).unwrap();
+    let builder = RedisBackend::server("127.0.0.1", server.port()).with_user("app").with_password("secret");
+    let backend = builder.connect().await.unwrap();
+    backend.preflight().await;
+    assert_eq!(server.command(&["DBSIZE"]).unwrap(), "0");
+    // Not when a step in the middle isn't allowed, either.
+    server.command(&["ACL", "SETUSER", "app", "-pexpire"]).unwrap();
+    let findings = backend.preflight().await;
+    assert!(findings.iter().any(|finding| finding.severity() > Severity::Warning), "{findings:?}");
+    assert_eq!(server.command(&["DBSIZE"]).unwrap(), "0");
 }
 
 #[tokio::test]
@@ -241,7 +296,7 @@ async fn fault_37_a_waiter_whose_connection_was_cut_hears_again() {
         Instant::now()
     };
     let (_, released) = tokio::join!(acquire_within(&waiting, &waiter, Duration::from_secs(10)), cut);
-    // By message: the look alone would take up to half a second.
+    // By message, or by a look at worst.
     assert!(released.elapsed() < Duration::from_millis(400), "{:?}", released.elapsed());
 }
 

@@ -16,8 +16,8 @@ use crate::ConnectError;
 pub(super) const KNOWN: &str = "\"redis://HOST:6379\", \"rediss://USER:PASSWORD@HOST:6379/DATABASE\" (TLS), \
      \"redis+sentinel://HOST:26379,HOST:26379/MASTER\" and \"redis+cluster://HOST:6379,HOST:6379\"";
 
-const PARAMETERS: &str =
-    "\"prefix\", \"ca\", \"cert\", \"key\", \"tls\", \"database\", \"min_replicas\" and \"replica_timeout\"";
+const PARAMETERS: &str = "\"prefix\", \"ca\", \"cert\", \"key\", \"tls\", \"min_replicas\", \"replica_timeout\", and with \
+     redis+sentinel: \"database\"";
 
 /// The parts of such a URL. Not `Url`'s own: it knows no lists of hosts.
 struct Parts<'a> {
@@ -94,7 +94,8 @@ fn with_parameters(
                 replicas = text.parse().map_err(|_| bad("min_replicas", text, "it is a number"))?;
             }
             ("replica_timeout", text) => {
-                let limit = duration(text).ok_or_else(|| bad("replica_timeout", text, "write 500ms or 2s"))?;
+                let limit = humantime::parse_duration(text)
+                    .map_err(|error| bad("replica_timeout", text, &format!("{error}; write for example 500ms")))?;
                 replica_limit = Some(limit);
             }
             _ => return Err(ConnectError::UnknownParameter { scheme, name, known: PARAMETERS }),
@@ -129,6 +130,13 @@ impl<'a> Parts<'a> {
         }
         let (before, query) = rest.split_once('?').unwrap_or((rest, ""));
         let (authority, path) = before.split_once('/').unwrap_or((before, ""));
+        // A "/" or "?" in a password ends it early, and its rest would be taken for a path or a parameter, and shown.
+        if path.contains('@') || query.contains('@') {
+            return Err(invalid(
+                "it has a \"@\" after the hosts; encode \"/\", \"?\" and \"#\" in the password as %2F, %3F and %23, \
+                 and an \"@\" that is meant there as %40",
+            ));
+        }
         // A password should have its "@" encoded; one that hasn't is meant all the same.
         let (login, hosts) = match authority.rsplit_once('@') {
             Some((login, hosts)) => (Some(login), hosts),
@@ -188,17 +196,6 @@ fn read(scheme: &'static str, name: &'static str, file: &str) -> Result<Vec<u8>,
     })
 }
 
-/// Whole milliseconds or seconds.
-fn duration(text: &str) -> Option<Duration> {
-    let (digits, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit())?);
-    let number = digits.parse().ok()?;
-    match unit {
-        "ms" => Some(Duration::from_millis(number)),
-        "s" => Some(Duration::from_secs(number)),
-        _ => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -232,6 +229,16 @@ mod tests {
             "redis://u:secret@h/secret",
             "redis://u:secret@h1,h2",
             "redis://u:secret@h#x",
+            "redis://u:12/secret@h",
+            "redis://secret@h",
+            "redis://u:secret@h?min_replicas=1&replica_timeout=1s",
+            "redis://u:secret@h?database=1",
+            "redis://u:12?secret@h/main",
+            "redis://u:12?prefix=secret@h/main",
+            "redis://u:12#secret@h",
+            "redis+sentinel://u:12/secret@h/main",
+            "redis+sentinel://u:12?secret@h/main",
+            "redis+cluster://u:12/secret@h",
             "redis://u:secret@h?nothing=1",
             "redis://u:secret@h?ca=/etc/hostname",
             "rediss://u:secret@h?cert=/etc/hostname",

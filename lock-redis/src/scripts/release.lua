@@ -2,7 +2,8 @@
 --   ARGV: owner, its entry in the queue ('' if it never had one), 'reserved' to let go only of what is kept
 -- Answers 1 if the lock was this owner's, else 0.
 local call = redis.call
-if ARGV[2] ~= '' then call('LREM', KEYS[3], 1, ARGV[2]) end
+-- All of its places: a request to stand in line that arrived late has made a second one.
+if ARGV[2] ~= '' then call('LREM', KEYS[3], 0, ARGV[2]) end
 local value = call('GET', KEYS[1])
 if not value then return 0 end
 local token, owner, mark = string.match(value, HOLDER)

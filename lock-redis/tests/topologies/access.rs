@@ -44,6 +44,8 @@ const RULE: &[&str] = &[
     "+scan",
     "+cluster|slots",
     "+wait",
+    "+role",
+    "+select",
 ];
 
 fn at(server: &RedisServer) -> RedisBuilder {

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use lock_core::conformance::{Client, Harness, HarnessError};
-use lock_core::{LockAdmin, Release, async_trait};
+use lock_core::{LockAdmin, Release, Supervisor, async_trait};
 use lock_redis::RedisBackend;
 use testbed::redis::RedisCluster;
 
@@ -63,6 +63,47 @@ async fn locks_are_spread_over_a_cluster_and_survive_the_death_of_a_master() {
     assert_eq!(release(&a, holder).await, Release::Released);
     let (next, _b) = waiting.await.unwrap();
     assert!(next.token() > grant.token(), "{} after {}", next.token(), grant.token());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_nodes_that_hang_and_a_dead_master_cost_no_lock_of_the_others() {
+    let mut cluster = RedisCluster::start().unwrap();
+    let victim = cluster.master_of("distlock:lock%2F0").unwrap().port();
+    // Replicas of the other masters hang; the victim's own has to follow it.
+    let hung: Vec<_> = cluster
+        .servers()
+        .iter()
+        .filter(|server| {
+            let role = server.command(&["ROLE"]).unwrap();
+            role.starts_with("slave") && role.lines().nth(2) != Some(&victim.to_string())
+        })
+        .map(testbed::redis::RedisServer::port)
+        .collect();
+    assert_eq!(hung.len(), 2);
+    let mut seeds = cluster.addresses();
+    seeds.sort_by_key(|(_, port)| !hung.contains(port));
+    let backend = RedisBackend::cluster(seeds).connect().await.unwrap();
+    let locks = Supervisor::new(backend);
+    let mut guards = Vec::new();
+    for n in 0..12 {
+        let name = format!("lock/{n}");
+        let guard = locks.lock(&name).ttl(Duration::from_secs(6)).acquire().await.unwrap();
+        let is_there = cluster.master_of(&format!("distlock:lock%2F{n}")).unwrap().port() == victim;
+        guards.push((guard, is_there));
+    }
+    let others = guards.iter().filter(|(_, is_there)| !is_there).count();
+    assert!((1..12).contains(&others));
+    for server in cluster.servers().iter().filter(|server| hung.contains(&server.port())) {
+        server.process().stop().unwrap();
+    }
+    cluster.master_of("distlock:lock%2F0").unwrap().kill().unwrap();
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    let held = guards.iter().filter(|(guard, is_there)| !is_there && guard.is_held()).count();
+    assert_eq!(held, others, "locks of masters that live were lost");
+    // And nobody waits for the nodes that hang.
+    let began = std::time::Instant::now();
+    locks.lock("lock/new").acquire().await.unwrap().release().await.unwrap();
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
 }
 
 static CLUSTER: LazyLock<Result<RedisCluster, String>> =

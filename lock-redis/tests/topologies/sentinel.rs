@@ -77,6 +77,27 @@ async fn fault_32_a_failover_to_a_replica_without_the_lock_grants_twice_and_the_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_first_sentinel_that_hangs_keeps_nobody_from_the_master() {
+    let sentinels = RedisSentinels::start().unwrap();
+    sentinels.sentinels().next().unwrap().stop().unwrap();
+    granted(&through(&sentinels).await, &request("k", LONG)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sentinels_without_a_password_lead_to_a_master_that_has_one() {
+    let mut sentinels = RedisSentinels::start().unwrap();
+    let (addresses, name) = (sentinels.addresses(), sentinels.name());
+    let master = sentinels.first_master();
+    master.cli().run_plain(&["ACL", "SETUSER", "app", "on", ">secret", "~*", "&*", "+@all"]).unwrap();
+    master.cli().run_plain(&["CONFIG", "SET", "requirepass", "secret"]).unwrap();
+    let at = || RedisBackend::sentinel(addresses.clone(), name);
+    granted(&at().with_password("secret").connect().await.unwrap(), &request("k", LONG)).await;
+    granted(&at().with_user("app").with_password("secret").connect().await.unwrap(), &request("k2", LONG)).await;
+    let wrong = at().with_password("wrong").connect().await.unwrap_err();
+    assert_eq!(wrong.kind(), ErrorKind::PermissionDenied, "{wrong}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn with_min_replicas_a_lock_that_no_replica_has_is_given_back() {
     let master = RedisServer::start(&["--repl-diskless-sync-delay", "0"]).unwrap();
     let wait = Duration::from_millis(300);
@@ -103,4 +124,40 @@ async fn with_min_replicas_a_lock_that_no_replica_has_is_given_back() {
     assert!(renewed < wait, "{renewed:?}");
     replica.process().go_on().unwrap();
     assert!(!is_refused(&plain, &request("third", LONG)).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_min_replicas_many_acquires_share_the_wait() {
+    let master = RedisServer::start(&["--repl-diskless-sync-delay", "0"]).unwrap();
+    let replica = RedisServer::start(&["--replicaof", "127.0.0.1", &master.port().to_string()]).unwrap();
+    let builder = RedisBackend::server("127.0.0.1", master.port());
+    let careful = builder.with_min_replicas(1, Duration::from_millis(300)).connect().await.unwrap();
+    let careful = std::sync::Arc::new(careful);
+    let first = request("first", LONG);
+    acquire_within(&careful, &first, Duration::from_secs(20)).await;
+    replica.process().stop().unwrap();
+    let began = std::time::Instant::now();
+    let calls: Vec<_> = (0..20)
+        .map(|n| {
+            let careful = careful.clone();
+            tokio::spawn(async move { careful.try_acquire(&request(&format!("k{n}"), LONG)).await.map(|_| ()) })
+        })
+        .collect();
+    for call in calls {
+        let error = call.await.unwrap().unwrap_err();
+        assert!(error.message().contains("0 of 1 replicas") && error.is_transient(), "{error}");
+    }
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    assert_eq!(master.command(&["KEYS", "distlock:k*"]).unwrap_or_default().trim(), "", "all given back");
+}
+
+#[tokio::test]
+async fn replicas_are_not_waited_for_longer_than_a_call_may_take() {
+    let builder = RedisBackend::server("127.0.0.1", 1);
+    for limit in [Duration::ZERO, Duration::from_secs(1)] {
+        let error = builder.clone().with_min_replicas(1, limit).connect().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidConfiguration, "{error}");
+    }
+    let no_password = builder.with_user("app").connect().await.unwrap_err();
+    assert_eq!(no_password.kind(), ErrorKind::InvalidConfiguration, "{no_password}");
 }

@@ -53,6 +53,11 @@ impl RedisSentinels {
         self.sentinels.iter().map(|(_, port, _)| ("127.0.0.1".to_owned(), *port)).collect()
     }
 
+    /// The processes of the sentinels, in the order of their addresses.
+    pub fn sentinels(&self) -> impl Iterator<Item = &Process> {
+        self.sentinels.iter().map(|(process, _, _)| process)
+    }
+
     /// The master's name.
     pub fn name(&self) -> &'static str {
         NAME
