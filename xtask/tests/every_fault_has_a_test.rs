@@ -25,7 +25,10 @@ fn every_fault_has_a_test_and_the_table_says_which() {
     if std::env::var_os("WRITE_FAULTS").is_some() {
         fs::write(&page, wanted).unwrap();
     } else {
-        assert!(text == wanted, "docs/faults.md isn't what the tests are: WRITE_FAULTS=1 cargo test -p xtask writes it");
+        assert!(
+            text == wanted,
+            "docs/faults.md isn't what the tests are: WRITE_FAULTS=1 cargo test -p xtask writes it"
+        );
     }
 }
 

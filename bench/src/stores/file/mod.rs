@@ -76,7 +76,6 @@ fn file_system(directory: &std::path::Path) -> String {
 }
 
 pub(crate) fn contestants() -> Vec<Contestant> {
-    #[cfg_attr(not(feature = "peers"), expect(unused_mut, reason = "there are no peers"))]
     let mut all = vec![ours(), floor::create_write_remove(), floor::flock(), floor::memory()];
     #[cfg(feature = "peers")]
     all.extend(peers::contestants());
