@@ -5,10 +5,12 @@ use std::sync::Arc;
 use lock_core::Operation;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Requests under way at once, besides the watches: each is a connection to the agent, which allows 200 a client.
-const CALLS_AT_ONCE: usize = 4;
+/// Requests under way at once, besides the watches: each is a connection to the agent, which allows 200 a client. With
+/// three watches and one that was given up that makes seven connections; an eighth is opened when the next request comes
+/// before the connection of the last one is seen to be free.
+const CALLS_AT_ONCE: usize = 3;
 /// Of these for acquiring and waiting: a crowd of waiters keeps no renewal and no release from a connection.
-const NEWCOMERS_AT_ONCE: usize = 3;
+const NEWCOMERS_AT_ONCE: usize = 2;
 /// Who may send.
 #[derive(Debug)]
 pub(crate) struct Turns {
