@@ -23,22 +23,23 @@ impl Shared {
     pub(crate) async fn try_acquire(self: &Arc<Self>, request: &AcquireRequest) -> Result<Attempt, BackendError> {
         let ttl = self.capabilities().grantable(request.ttl())?;
         let session = self.session();
-        match self.owners.state(request.owner()) {
-            Some(State::Waiting(_) | State::Holding(_)) => return self.ask_again(&session, request).await,
-            // Its lease is there, or being granted.
-            Some(State::Asking) => {}
-            None => {
-                // A read is cheaper than a write in vain, or than a lease for one.
-                let is_ready = self.settings.share_leases || self.leases.has_spare(ttl);
-                if !is_ready || self.is_contended(request.key()) {
-                    let seen = self.look_at_first(&session, request).await?;
-                    if seen.first.is_some() {
-                        return self.held(&session, request, &seen).await;
-                    }
+        let state = || self.owners.state(request.owner());
+        if state().is_none() {
+            // A read is cheaper than a write in vain, or than a lease for one.
+            let is_ready = self.settings.share_leases || self.leases.has_spare(ttl);
+            if !is_ready || self.is_contended(request.key()) {
+                let seen = self.look_at_first(&session, request).await?;
+                // If another call of this owner began meanwhile, what was seen may be its own.
+                if seen.first.is_some() && state().is_none() {
+                    return self.held(&session, request, &seen).await;
                 }
             }
         }
-        self.take(&session, request, ttl).await
+        match state() {
+            Some(State::Waiting(_) | State::Holding(_)) => self.ask_again(&session, request).await,
+            // Its lease is there, or being granted, or it has none.
+            Some(State::Asking) | None => self.take(&session, request, ttl).await,
+        }
     }
 
     /// Takes the lock if its queue is empty.
