@@ -13,13 +13,13 @@ use testbed::container::Container;
 static SERVER: LazyLock<Result<Container, String>> =
     LazyLock::new(|| Container::redis().map_err(|error| format!("{error:#}")));
 
-struct Prefix {
+struct Case {
     host: String,
     port: u16,
     prefix: String,
 }
 
-impl Prefix {
+impl Case {
     async fn start() -> Result<Self, HarnessError> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         // Starting it blocks, and may need a runtime of its own.
@@ -31,7 +31,7 @@ impl Prefix {
 }
 
 #[async_trait]
-impl Harness for Prefix {
+impl Harness for Case {
     async fn client(&self) -> Result<Client, HarnessError> {
         let builder = RedisBackend::server(&self.host, self.port).with_prefix(&self.prefix);
         Ok(Client::of(builder.connect().await?))
@@ -42,4 +42,4 @@ impl Harness for Prefix {
     }
 }
 
-lock_core::conformance!(Prefix::start);
+lock_core::conformance!(Case::start);
