@@ -52,6 +52,8 @@ fn of_one(story: &Story, op: Op, acquisition: &Acquisition, holding: &Holding) -
         && let_go < promised
         && !story.excuses(holding.owner, at)
         && story.gone(holding.owner, 0).is_none()
+        // A shutdown under way may have let it go first.
+        && holding.shut_down.is_none_or(|shut_down| shut_down > at)
         && !story.stood_still(acquisition.client, let_go, at)
         && at < promised
     {
