@@ -15,7 +15,7 @@ pub(super) const PAST: i8 = -1;
 /// More files than there can be at once: those in the directory, and two that each process has open.
 pub const FILES: usize = 12;
 
-/// A file, by its place among [`State::files`].
+/// A file, by its place among the files of a state.
 pub type Ref = u8;
 /// No file.
 pub(super) const NONE: Ref = u8::MAX;
@@ -138,7 +138,7 @@ pub struct State {
     pub highest: u8,
     /// Noted: the greatest token that was ever granted.
     pub greatest: u8,
-    /// Noted: the rules that were broken, a bit for each [`Rule`].
+    /// Noted: the rules that were broken, a bit for each rule.
     pub broken_rules: u16,
     /// What may still happen.
     pub limits: Limits,
