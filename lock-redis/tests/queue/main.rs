@@ -156,6 +156,10 @@ async fn sixty_four_waiters_are_served_in_order_for_ten_commands_each() {
         }
     }
     let (handing_on, by_name) = calls(&server);
+    // A look that somebody's time had come for: five commands, whoever is handed the lock meanwhile.
+    let looks_meanwhile =
+        server.commands().unwrap().iter().filter(|(name, _)| name == "lpos").map(|(_, count)| count).sum::<u64>();
+    let handing_on = handing_on - 5 * looks_meanwhile;
     let in_order: Vec<_> = (0..EACH).flat_map(|n| tokens.iter().map(move |tokens| tokens[n])).collect();
     assert!(in_order.is_sorted() && in_order[0] > first.token().get(), "the order wasn't kept: {in_order:?}");
 
