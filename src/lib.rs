@@ -26,4 +26,11 @@ pub mod fuzzing {
     pub fn read_url(url: &str) -> Result<Option<std::path::PathBuf>, crate::ConnectError> {
         crate::connect::read(url)
     }
+
+    #[cfg(feature = "consul")]
+    pub use lock_consul::fuzzing as consul;
+    #[cfg(feature = "etcd")]
+    pub use lock_etcd::fuzzing as etcd;
+    #[cfg(feature = "redis")]
+    pub use lock_redis::fuzzing as redis;
 }

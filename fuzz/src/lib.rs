@@ -8,20 +8,22 @@
 use std::path::Component;
 use std::time::Duration;
 
+use distlock::fuzzing::{consul, etcd, redis};
 use distlock::lock_file::fuzzing as file;
-use distlock::{Capabilities, FencingToken, LockKey, OwnerId, Ttl, shorten};
+use distlock::{Capabilities, FencingToken, LockKey, LockRecord, OwnerId, Ttl, shorten};
 
 /// A fuzz target.
 pub type Target = fn(&[u8]);
 
 /// All targets, by name.
-pub const TARGETS: [(&str, Target); 6] = [
+pub const TARGETS: [(&str, Target); 7] = [
     ("record", record),
     ("key", key),
     ("duration", duration),
     ("url", url),
     ("generation", generation),
     ("token", token),
+    ("value", value),
 ];
 
 /// A record as it stands in a file: by its bytes, and with the checksums that make it worth reading on.
@@ -150,11 +152,52 @@ pub fn url(data: &[u8]) {
     // As the user's part of the address; what stands in a parameter's name is told with the name.
     let is_scheme = |scheme: &str| scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'+');
     let (scheme, rest) = text.split_once("://").filter(|(scheme, _)| is_scheme(scheme)).unwrap_or(("file", text));
-    for url in [format!("{scheme}://u:{SECRET}@{rest}"), format!("u:{SECRET}@{text}")] {
+    // And as Consul's ACL token, which is a parameter.
+    let join = if text.contains('?') { '&' } else { '?' };
+    let secrets = [
+        format!("{scheme}://u:{SECRET}@{rest}"),
+        format!("u:{SECRET}@{text}"),
+        format!("{scheme}://{rest}{join}token={SECRET}"),
+    ];
+    for url in secrets {
         if let Err(error) = distlock::fuzzing::read_url(&url) {
             assert!(!format!("{error} {error:?}").contains(SECRET), "{url:?} tells its password: {error}");
         }
     }
+}
+
+/// What was found in a lock's key in Redis, etcd or Consul: a holder's record, or what somebody else left there. The
+/// first eight bytes are the flags, the time left, and the revision; Consul's answer as a whole has none.
+pub fn value(data: &[u8]) {
+    let key = LockKey::new("deploy").expect("a key");
+    if let Some(contention) = consul::answer(&key, data) {
+        assert_record(contention.record(), data);
+    }
+    let Some((number, value)) = data.split_first_chunk::<8>() else { return };
+    let number = u64::from_le_bytes(*number);
+    let (record, ours) = redis::value(&key, value, number.cast_signed());
+    assert_record(&record, value);
+    assert!(ours || record.owner().is_none(), "a foreign value names an owner: {record}");
+    let (record, owner) = etcd::value(&key, value, number.cast_signed());
+    assert_record(&record, value);
+    assert_eq!(record.owner(), owner);
+    for flags in [number, consul::LOCK_FLAGS] {
+        for held in [false, true] {
+            let told = consul::value(&key, value, flags, held);
+            assert_eq!(told.is_some(), flags == consul::LOCK_FLAGS, "flags {flags:x}");
+            let Some(told) = told else { continue };
+            assert_record(told.record(), value);
+            assert_eq!((told.record().token().is_some(), told.waiters()), (held, Some(0)), "{}", told.record());
+        }
+    }
+}
+
+/// A terminal shows it in one line, of bounded length.
+fn assert_record(record: &LockRecord, found: &[u8]) {
+    let line = record.to_string();
+    assert!(!line.chars().any(char::is_control), "{line:?}");
+    // At most ten characters for one, as "\\u{10ffff}".
+    assert!(line.len() <= 10 * found.len() + 300, "{} bytes tell of {}", line.len(), found.len());
 }
 
 fn assert_directory(text: &str, directory: &std::path::Path) {

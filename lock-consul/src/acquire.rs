@@ -52,7 +52,7 @@ impl Shared {
         let place = Place::of(&self.prefix, request.key());
         if let Some(held) = mine.held {
             // Asked again: the lease begins anew, the token stays.
-            if self.refresh(&place, mine, ACQUIRE).await? {
+            if self.refresh(&place, mine, ACQUIRE).await?.is_some() {
                 return Ok(Attempt::Granted(Grant::new(held.token, held.ttl)));
             }
             self.discard(&place, request.owner(), mine).await;
@@ -94,7 +94,9 @@ impl Shared {
             }
         }
         let message = format!("{} changes faster than it can be looked at", place.lock);
-        let error = BackendError::new(ErrorKind::Unavailable, ACQUIRE, message).with_key(request.key());
+        let error = BackendError::new(ErrorKind::Unavailable, ACQUIRE, message)
+            .with_key(request.key())
+            .with_advice("others take and release it all the time: wait for it instead of trying again");
         Err(if mine.in_doubt() { error } else { error.with_outcome(Outcome::NotApplied) })
     }
 

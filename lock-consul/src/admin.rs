@@ -96,6 +96,8 @@ impl Shared {
             }
         }
         let message = format!("{} changes faster than it can be broken", place.lock);
-        Err(BackendError::new(ErrorKind::Unavailable, BREAK, message).with_outcome(Outcome::NotApplied))
+        Err(BackendError::new(ErrorKind::Unavailable, BREAK, message)
+            .with_outcome(Outcome::NotApplied)
+            .with_advice("its holders come and go: there may be nothing to break; see `distlock status`"))
     }
 }

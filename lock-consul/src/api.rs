@@ -8,7 +8,7 @@ use reqwest::{Method, RequestBuilder, StatusCode};
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
-use crate::error::{from_status, from_transport, nonsense, timed_out};
+use crate::error::{from_status, from_transport, no_turn, nonsense, timed_out};
 use crate::finishing::Finishing;
 use crate::refusal::{Refusal, refusal};
 use crate::turns::Turns;
@@ -72,7 +72,8 @@ impl Api {
         let what = what.unwrap_or_default();
         refusal(&what).map(Txn::Refused).ok_or_else(|| match &what {
             what if what.contains("Permission denied") => from_status(operation, 403, what.as_bytes()),
-            what => BackendError::new(ErrorKind::Protocol, operation, format!("Consul refused: {what}")),
+            what => BackendError::new(ErrorKind::Protocol, operation, format!("Consul refused: {what}"))
+                .with_advice("Distlock doesn't know these words of Consul: report them, with the agent's version"),
         })
     }
 
@@ -102,7 +103,7 @@ impl Api {
         // Consul adds up to a sixteenth, so that not all come back at once.
         let limit = wait + wait / 16 + self.limit;
         let answer = timeout(limit, exchange(request)).await;
-        let answer = answer.map_err(|_| timed_out(Operation::Wait, &self.base, limit, true))?;
+        let answer = answer.map_err(|_| timed_out(Operation::Wait, &self.base, limit))?;
         listing(Operation::Wait, &self.judge(Operation::Wait, answer, &[StatusCode::NOT_FOUND])?)
     }
 
@@ -158,14 +159,14 @@ impl Api {
         } else {
             let patience = self.limit * PATIENCE;
             let turn = timeout(patience, self.turns.in_order(operation)).await;
-            turn.map_err(|_| timed_out(operation, &self.base, patience, false))?
+            turn.map_err(|_| no_turn(operation, &self.base, patience))?
         };
         let exchange = timeout(self.limit, async move {
             let _turn = turn;
             exchange(request).await
         });
         let answer = Finishing::new(exchange).await;
-        let answer = answer.map_err(|_| timed_out(operation, &self.base, self.limit, true))?;
+        let answer = answer.map_err(|_| timed_out(operation, &self.base, self.limit))?;
         self.judge(operation, answer, good)
     }
 

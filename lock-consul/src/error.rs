@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use lock_core::{BackendError, ErrorKind, Operation, Outcome};
 
-const DENIED: &str = "the token needs the rules session_prefix \"\" { policy = \"write\" } and, for the prefix of \
-     the locks, key_prefix \"PREFIX\" { policy = \"write\" }";
+const DENIED: &str = "the ACL token (token= in the URL, or CONSUL_HTTP_TOKEN; else the anonymous one) needs the rules \
+     session_prefix \"\" { policy = \"write\" } and, for the prefix of the locks, key_prefix \"PREFIX\" { policy = \"write\" }";
 
 const UNKNOWN_TOKEN: &str = "Consul doesn't know this ACL token: see token= in the URL, or CONSUL_HTTP_TOKEN";
+
+const NOT_CONSUL: &str = "is it Consul that listens there?";
 
 /// The agent answered with a status that isn't the call's success.
 pub(crate) fn from_status(operation: Operation, status: u16, body: &[u8]) -> BackendError {
@@ -31,8 +33,10 @@ pub(crate) fn from_status(operation: Operation, status: u16, body: &[u8]) -> Bac
         }
         500..=599 => error(ErrorKind::Unavailable)
             .with_advice("see whether the cluster has a leader with `consul operator raft list-peers`"),
-        413 => error(ErrorKind::ResourceExhausted),
-        _ => error(ErrorKind::Protocol),
+        413 => error(ErrorKind::ResourceExhausted).with_advice(
+            "a transaction is longer than the agent takes: see limits.txn_max_req_len in its configuration",
+        ),
+        _ => error(ErrorKind::Protocol).with_advice(NOT_CONSUL),
     }
 }
 
@@ -53,11 +57,20 @@ pub(crate) fn from_transport(operation: Operation, base: &str, error: reqwest::E
         .with_source(error)
 }
 
+/// The requests before this one took so long that it wasn't sent.
+pub(crate) fn no_turn(operation: Operation, base: &str, patience: Duration) -> BackendError {
+    let message =
+        format!("not sent to {base}: this process has so many requests that its turn didn't come in {patience:?}");
+    BackendError::new(ErrorKind::TimedOut, operation, message)
+        .with_outcome(Outcome::NotApplied)
+        .with_advice("wait for fewer locks at a time, or see whether the agent is overloaded")
+}
+
 /// No answer in time.
-pub(crate) fn timed_out(operation: Operation, base: &str, limit: Duration, sent: bool) -> BackendError {
+pub(crate) fn timed_out(operation: Operation, base: &str, limit: Duration) -> BackendError {
     let message = format!("{base} gave no answer within {limit:?}");
     BackendError::new(ErrorKind::TimedOut, operation, message)
-        .with_outcome(if sent { Outcome::Unknown } else { Outcome::NotApplied })
+        .with_outcome(Outcome::Unknown)
         .with_advice("the cluster may have no leader just now: `consul operator raft list-peers`")
 }
 
@@ -65,5 +78,5 @@ pub(crate) fn timed_out(operation: Operation, base: &str, limit: Duration, sent:
 pub(crate) fn nonsense(operation: Operation, what: impl std::fmt::Display) -> BackendError {
     BackendError::new(ErrorKind::Protocol, operation, format!("Consul's answer makes no sense: {what}"))
         .with_outcome(Outcome::Unknown)
-        .with_advice("is it Consul that listens there?")
+        .with_advice(NOT_CONSUL)
 }

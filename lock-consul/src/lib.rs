@@ -7,6 +7,9 @@ mod backend;
 mod builder;
 mod error;
 mod finishing;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod kept;
 mod name;
 mod owners;

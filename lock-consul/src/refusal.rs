@@ -25,7 +25,7 @@ pub(crate) fn refusal(what: &str) -> Option<Refusal> {
         Some(Refusal::NoSession)
     } else if says("already held") || says("isn't held") {
         Some(Refusal::Held)
-    } else if says("index check") || says("check index") || says("session check") || says("exists") || says("exist") {
+    } else if says("index check") || says("check index") || says("session check") || says("exist") {
         Some(Refusal::Changed)
     } else {
         None

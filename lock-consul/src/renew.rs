@@ -14,8 +14,9 @@ impl Shared {
         let Some(slot) = self.owners.known(lease.claim()) else { return Ok(Renewal::Lost) };
         let mut mine = slot.lock().await;
         let Some(held) = mine.held else { return Ok(Renewal::Lost) };
-        if self.refresh(&place, &mut mine, RENEW).await.map_err(|error| error.with_key(lease.key()))? {
-            mine.watch_again(&self.watches);
+        let found = self.refresh(&place, &mut mine, RENEW).await.map_err(|error| error.with_key(lease.key()))?;
+        if let Some(index) = found {
+            mine.watch_again(&self.watches, index);
             return Ok(Renewal::Renewed(held.ttl));
         }
         self.kept.forget(lease.key());
@@ -24,23 +25,24 @@ impl Shared {
         Ok(Renewal::Lost)
     }
 
-    /// Renews the session and looks whether the key is still its own; false when it isn't. Both are needed: a
-    /// session can be renewed while it is being ended, and after somebody took the key from it.
+    /// Renews the session and looks whether the key is still its own: the key's index, `None` when it isn't. Both are
+    /// needed: a session can be renewed while it is being ended, and after somebody took the key from it.
     pub(crate) async fn refresh(
         &self,
         place: &Place,
         mine: &mut Mine,
         operation: Operation,
-    ) -> Result<bool, BackendError> {
-        let Some(session) = mine.session.as_mut() else { return Ok(false) };
+    ) -> Result<Option<u64>, BackendError> {
+        let Some(session) = mine.session.as_mut() else { return Ok(None) };
         let id = session.id.clone();
         let (renewed, lock) =
             tokio::join!(self.renew_session(operation, session), self.api.read(operation, &place.lock));
         // Each verdict stands by itself: one that fails must not hide the other's.
-        let (lives, holds) = (renewed, lock.map(|lock| lock.is_some_and(|lock| lock.session() == Some(&*id))));
-        if matches!(lives, Ok(false)) || matches!(holds, Ok(false)) {
-            return Ok(false);
+        let held = lock.map(|lock| lock.filter(|lock| lock.session() == Some(&*id)));
+        if matches!(renewed, Ok(false)) || matches!(held, Ok(None)) {
+            return Ok(None);
         }
-        Ok(lives? && holds?)
+        renewed?;
+        Ok(held?.map(|lock| lock.modify_index))
     }
 }

@@ -145,7 +145,8 @@ impl Shared {
             }
         }
         let message = format!("no place in the queue could be had at {contender}");
-        Err(BackendError::new(ErrorKind::Unavailable, WAIT, message))
+        let advice = "an earlier session of this owner has it, or had it within the lock-delay: it is tried again";
+        Err(BackendError::new(ErrorKind::Unavailable, WAIT, message).with_advice(advice))
     }
 }
 

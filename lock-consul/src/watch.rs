@@ -53,8 +53,8 @@ impl Watches {
         Self(Arc::new(Inner { api, lanes: Mutex::default(), outgrown: Default::default() }))
     }
 
-    /// Waits until the key is another than was seen; answers what it is now, `None` when it is gone. Never answers
-    /// while the agent can't be asked: who calls has a fallback.
+    /// Waits until the key is another than was seen; answers what it is now, `None` when it is gone, or when it was
+    /// another already. Never answers while the agent can't be asked: who calls has a fallback.
     pub(crate) async fn change(&self, seen: Seen) -> Option<Entry> {
         let (tell, told) = oneshot::channel();
         let _place = self.0.join(seen, tell);
@@ -84,7 +84,12 @@ impl Inner {
         let member = lanes.next;
         lanes.next += 1;
         let index = lanes.best_for(&seen.key);
+        let place = InLane { inner: self.clone(), lane: index, member };
         let lane = &mut lanes.all[index];
+        if lane.has_passed(&seen) {
+            drop(tell.send(None));
+            return place;
+        }
         let covered = seen.key.starts_with(&lane.query.prefix) && !lane.pauses;
         lane.members.insert(member, Member { seen, since: lane.query.number, tell });
         let start = lane.task.is_none();
@@ -97,7 +102,7 @@ impl Inner {
         } else if !covered {
             self.outgrown[index].notify_one();
         }
-        InLane { inner: self.clone(), lane: index, member }
+        place
     }
 
     fn lock(&self) -> MutexGuard<'_, Lanes> {
@@ -109,13 +114,16 @@ impl Inner {
         let lane = &mut self.lock().all[lane];
         let mut keys = lane.members.values().map(|member| &*member.seen.key);
         let Some(first) = keys.next() else {
-            lane.task = None;
+            lane.end();
             return None;
         };
         let prefix = keys.fold(first, common).to_owned();
-        let index = match lane.members.len() {
+        let index = match lane.members.values().next() {
             // Of one key, what was seen of it is all that has to be known.
-            1 => lane.members.values().next().map_or(0, |member| member.seen.index),
+            Some(only) if lane.members.len() == 1 => {
+                lane.known = HashMap::from([(prefix.clone(), only.seen.index)]);
+                only.seen.index
+            }
             _ if prefix == lane.query.prefix => lane.query.index,
             _ => 0,
         };
@@ -129,20 +137,15 @@ impl Inner {
         // Back: the servers were restored from a snapshot, or lost their data.
         let went_back = listing.index < query.index;
         lane.query.index = if went_back { 0 } else { listing.index };
-        let told: Vec<u64> = {
-            let now: HashMap<&str, u64> =
-                listing.entries.iter().map(|entry| (&*entry.key, entry.modify_index)).collect();
-            let changed = |member: &Member| {
-                // An answer to a query that began before the key was seen may be older than that.
-                let fresh = went_back || member.since < query.number;
-                match now.get(&*member.seen.key) {
-                    Some(index) if fresh => *index != member.seen.index,
-                    Some(index) => *index > member.seen.index,
-                    None => fresh || listing.index >= member.seen.index,
-                }
-            };
-            lane.members.iter().filter(|(_, member)| changed(member)).map(|(number, _)| *number).collect()
+        lane.known = listing.entries.iter().map(|entry| (entry.key.clone(), entry.modify_index)).collect();
+        let changed = |member: &Member| {
+            let now = lane.known.get(&*member.seen.key).copied();
+            // An answer to a query that began before the key was seen may be older than that.
+            let fresh = went_back || member.since < query.number;
+            if fresh { now != Some(member.seen.index) } else { member.seen.is_older_than(now, listing.index) }
         };
+        let told: Vec<u64> =
+            lane.members.iter().filter(|(_, member)| changed(member)).map(|(number, _)| *number).collect();
         for number in &told {
             if let Some(member) = lane.members.remove(number) {
                 let at = listing.entries.iter().position(|entry| entry.key == member.seen.key);
@@ -164,7 +167,9 @@ impl Drop for Running {
     fn drop(&mut self) {
         let lane = &mut self.inner.lock().all[self.lane];
         // Another may run by now: this one told of its end when nobody watched.
-        lane.task = lane.task.filter(|task| *task != self.number);
+        if lane.task == Some(self.number) {
+            lane.end();
+        }
     }
 }
 

@@ -75,16 +75,17 @@ impl Watched {
 }
 
 impl Mine {
-    /// After a renewal that found the lock held: goes on watching, where the watch had ended with a hint.
-    pub(crate) fn watch_again(&mut self, watches: &Watches) {
+    /// After a renewal that found the lock held, and its key at this index: goes on watching, where the watch had ended
+    /// with a hint.
+    pub(crate) fn watch_again(&mut self, watches: &Watches, index: u64) {
         if let Some(watch) = self.watch.take_if(|watch| watch.task.is_finished()) {
-            self.watch(watches, watch.lock.clone(), watch.owner, watch.hint.clone());
+            self.watch(watches, index, watch.lock.clone(), watch.owner, watch.hint.clone());
         }
     }
 
-    fn watch(&mut self, watches: &Watches, lock: String, owner: OwnerId, hint: LossHint) {
-        let (Some(session), Some(held)) = (&self.session, self.held) else { return };
-        let seen = Seen { key: lock.clone(), index: held.token.get() };
+    fn watch(&mut self, watches: &Watches, index: u64, lock: String, owner: OwnerId, hint: LossHint) {
+        let Some(session) = &self.session else { return };
+        let seen = Seen { key: lock.clone(), index };
         let task = tokio::spawn(until_lost(watches.clone(), session.id.clone(), seen, owner, hint.clone()));
         self.watch = Some(Watch { task: task.abort_handle(), lock, owner, hint });
     }
@@ -115,8 +116,13 @@ impl Inner {
         {
             let Some(slot) = due.slot.upgrade() else { continue };
             match slot.try_lock() {
-                Ok(mut mine) if mine.watch.is_none() => mine.watch(&self.watches, due.lock, due.owner, due.hint),
-                Ok(_) => {}
+                Ok(mut mine) => {
+                    if let Some(held) = mine.held
+                        && mine.watch.is_none()
+                    {
+                        mine.watch(&self.watches, held.token.get(), due.lock, due.owner, due.hint);
+                    }
+                }
                 // A call of the owner is under way.
                 Err(_) => granted.queue.push_back(Due { at: now + SOON, ..due }),
             }

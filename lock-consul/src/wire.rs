@@ -23,6 +23,13 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
+    /// A key that was found like this.
+    #[cfg(feature = "fuzzing")]
+    pub(crate) fn found(key: &str, value: &[u8], flags: u64, session: Option<&str>) -> Self {
+        let (value, session) = (Some(BASE64.encode(value)), session.map(str::to_owned));
+        Self { key: key.to_owned(), flags, value, session, create_index: 1, modify_index: 1 }
+    }
+
     /// The session that holds it.
     pub(crate) fn session(&self) -> Option<&str> {
         self.session.as_deref().filter(|session| !session.is_empty())

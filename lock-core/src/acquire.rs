@@ -158,7 +158,7 @@ impl Acquisition {
     fn adopt(&self, sent: Timestamp, grant: &Grant) -> Result<Option<LockGuard>, AcquireError> {
         let shared = self.shared();
         let now = shared.context.now();
-        if now >= schedule::deadline(sent, grant.ttl().get()) {
+        if now >= schedule::deadline(sent, grant.lives()) {
             return Ok(None);
         }
         if let Err(seen) = shared.note_token(self.key(), grant.token()) {
@@ -169,7 +169,8 @@ impl Acquisition {
         // The one that it ran on when this acquire began to wait may be gone.
         shared.ensure_heartbeat();
         let lease = Lease::new(self.request.claim(), grant.token(), grant.ttl());
-        let lease = HeldLease::new(shared.context.clone(), lease, sent, self.max_hold, fastrand::f64());
+        let lease =
+            HeldLease::new(shared.context.clone(), lease, (sent, grant.lives()), self.max_hold, fastrand::f64());
         let guard = LockGuard::new(Arc::new(lease), self.supervisor.clone());
         // A shutdown lets go of what is kept by then; what comes later lets go of itself.
         if shared.closed.is_cancelled() { Err(AcquireError::ShutDown) } else { Ok(Some(guard)) }

@@ -19,7 +19,8 @@ use crate::{AcquireRequest, Attempt, BackendError, Capabilities, Claim, Contenti
 ///    [`Capabilities::wake_up_within`].
 /// 4. `renew` never turns an error into a loss, nor a loss into an error.
 /// 5. The TTL granted is told and is never shorter than the one asked for. Outside the range: an
-///    error of kind [`ErrorKind::TtlOutOfRange`](crate::ErrorKind::TtlOutOfRange).
+///    error of kind [`ErrorKind::TtlOutOfRange`](crate::ErrorKind::TtlOutOfRange). A first lease may be
+///    shorter if the grant [says so](crate::Grant::with_first_lease).
 /// 6. Keys are encoded injectively. No key, however strange, reaches another key.
 ///
 /// # Cancelling
@@ -30,7 +31,8 @@ pub trait LockBackend: Send + Sync + 'static {
     /// What this store can do. Constant for the life of the backend.
     fn capabilities(&self) -> Capabilities;
 
-    /// Takes the lock if it is free, and leaves nothing behind if it isn't.
+    /// Takes the lock if it is free, and leaves nothing behind if it isn't; for a request that
+    /// [will wait](AcquireRequest::will_wait) it may take a place in the queue already.
     ///
     /// An owner that already holds the lock has its lease refreshed, with the same token.
     ///

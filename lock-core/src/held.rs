@@ -37,20 +37,22 @@ pub(crate) enum Due {
 }
 
 impl HeldLease {
-    /// A lease granted to a request that was sent at `sent`. `random` is in `0.0..1.0`.
+    /// A lease granted to a request that was sent at `sent`, which lives for `lives` unless it is renewed. `random` is in
+    /// `0.0..1.0`.
     pub(crate) fn new(
         context: Arc<Context>,
         lease: Lease,
-        sent: Timestamp,
+        (sent, lives): (Timestamp, Duration),
         max_hold: Option<Duration>,
         random: f64,
     ) -> Self {
         let (ttl, now) = (lease.ttl().get(), context.now());
+        let renew_after = if lives < ttl { schedule::SOON } else { schedule::first_renew_after(ttl, random) };
         let state = State {
             phase: Phase::Held,
             granted_at: now,
-            deadline: schedule::deadline(sent, ttl),
-            renew_at: schedule::on_grid(sent + schedule::first_renew_after(ttl, random), ttl),
+            deadline: schedule::deadline(sent, lives),
+            renew_at: schedule::on_grid(sent + renew_after, lives),
             hold_until: max_hold.map(|limit| now + limit),
             failures: 0,
             renewal: RenewalStage::None,

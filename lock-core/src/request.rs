@@ -72,8 +72,9 @@ impl AcquireRequest {
     pub fn loss_hint(&self) -> &LossHint {
         &self.loss_hint
     }
-    /// Whether who asks will wait if the lock is held. A backend may then answer "held" by what it knew a moment ago,
-    /// since its `wait` looks anyway. To anybody else, "held" must be true during the call.
+    /// Whether who asks will wait if the lock is held. A backend may then take a place in the queue for it at once, and may
+    /// answer "held" by what it knew a moment ago, since its `wait` looks anyway. To anybody else, "held" must be true
+    /// during the call.
     pub fn will_wait(&self) -> bool {
         self.will_wait
     }
@@ -122,6 +123,7 @@ pub enum Attempt {
 pub struct Grant {
     token: FencingToken,
     ttl: Ttl,
+    lives: Duration,
     takeover: Takeover,
 }
 
@@ -141,7 +143,16 @@ pub enum Takeover {
 impl Grant {
     /// A grant of `token` for `ttl`, which is the TTL as the store rounded it.
     pub fn new(token: FencingToken, ttl: Ttl) -> Self {
-        Self { token, ttl, takeover: Takeover::None }
+        Self { token, ttl, lives: ttl.get(), takeover: Takeover::None }
+    }
+
+    /// Tells that the lease lives only this long at first: for a store that hands a lock to a waiter who may have died
+    /// meanwhile. The supervisor renews it soon, and from then on it lives for the TTL.
+    ///
+    /// Counted, as the TTL is, from before `try_acquire` was called.
+    pub fn with_first_lease(mut self, lives: Duration) -> Self {
+        self.lives = lives.min(self.ttl.get());
+        self
     }
 
     /// Tells what became of the holder before.
@@ -157,6 +168,11 @@ impl Grant {
     /// The TTL granted, not shorter than the one asked for.
     pub fn ttl(&self) -> Ttl {
         self.ttl
+    }
+    /// How long the lease lives without a renewal: the TTL, unless a
+    /// [shorter first lease](Self::with_first_lease) was told.
+    pub fn lives(&self) -> Duration {
+        self.lives
     }
     /// What became of the holder before.
     pub fn takeover(&self) -> Takeover {
@@ -183,8 +199,8 @@ impl Contention {
         self
     }
 
-    /// The holder, as far as the store knows. While a free lock is kept for the first who waits, that
-    /// one is described, without a token.
+    /// The holder, as far as the store knows: also one that was handed the lock and doesn't know it yet. While a free lock
+    /// is only kept for the first who waits, that one is described, without a token.
     pub fn record(&self) -> &LockRecord {
         &self.record
     }

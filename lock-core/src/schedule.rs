@@ -40,6 +40,10 @@ pub(crate) fn first_renew_after(ttl: Duration, random: f64) -> Duration {
     (ttl / 6).mul_f64(1.0 + random)
 }
 
+/// When to renew a first lease that is shorter than the TTL: a lock that is let go within this costs no renewal, and
+/// hardly any pause begins within it.
+pub(crate) const SOON: Duration = Duration::from_millis(50);
+
 /// The next moment for timers that need no precision: so that the renewals of many locks share a
 /// wake-up. A thousandth of the TTL, 30 ms at most.
 pub(crate) fn on_grid(at: Timestamp, ttl: Duration) -> Timestamp {

@@ -25,6 +25,31 @@ async fn a_healthy_lock_is_renewed_for_ever() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_first_lease_shorter_than_the_ttl_is_renewed_soon() {
+    let first = Duration::from_secs(2);
+    let store = Faulty::healthy().with_first_lease(first);
+    let locks = store.supervisor().build();
+    let guard = locks.lock("k").ttl(TTL).acquire().await.unwrap();
+    assert!(guard.remaining() < first, "{:?}", guard.remaining());
+    sleep(Duration::from_millis(40)).await;
+    assert_eq!(store.calls(Operation::Renew).len(), 0, "a lock let go by now costs no renewal");
+    sleep(Duration::from_millis(30)).await;
+    assert_eq!(store.calls(Operation::Renew).len(), 1);
+    assert!(guard.remaining() > TTL * 9 / 10, "{:?}", guard.remaining());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_first_lease_shorter_than_the_ttl_is_not_believed_in_for_longer() {
+    let first = Duration::from_secs(2);
+    let store = Faulty::new(|call, _| if call.operation == Operation::Renew { Fault::Hang } else { Fault::None });
+    let locks = store.with_first_lease(first).supervisor().build();
+    let began = Instant::now();
+    let guard = locks.lock("k").ttl(TTL).acquire().await.unwrap();
+    guard.lost().await;
+    assert!(began.elapsed() < first, "{:?}", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
 async fn fault_07_a_renewals_reply_after_the_deadline_revives_nothing() {
     let store = Faulty::new(|call, _| match call.operation {
         Operation::Renew => Fault::DelayReply(TTL),

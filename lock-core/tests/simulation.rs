@@ -38,6 +38,18 @@ fn seeds_from_7_500_break_no_invariant() {
     no_invariant_is_broken_by_seeds_from(7_500);
 }
 
+/// The store's clock jumped, so that a lease ended early; its holder heard of it, and was stopped before it could tell.
+#[test]
+fn a_loss_that_is_told_after_a_stop_has_its_cause_before_it() {
+    trial(11_715).unwrap_or_else(|failure| panic!("{failure}"));
+}
+
+/// A request that came late left an orphan, and then the store's clock was set back.
+#[test]
+fn a_clock_that_is_set_back_prolongs_leases() {
+    trial(13_261).unwrap_or_else(|failure| panic!("{failure}"));
+}
+
 #[test]
 fn a_seed_makes_the_same_history_bit_by_bit() {
     let run = |seed| trial(seed).unwrap().fingerprint;

@@ -1,19 +1,19 @@
 //! `try_acquire`: taking a lock that is free.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
-use etcd_client::TxnResponse;
+use etcd_client::{Txn, TxnResponse};
 use lock_core::{
-    AcquireRequest, Attempt, BackendError, Contention, ErrorKind, FencingToken, Grant, Operation, Outcome, OwnerId, Ttl,
+    AcquireRequest, Attempt, BackendError, Contention, ErrorKind, FencingToken, Grant, Operation, Outcome, OwnerId,
+    Timestamp, Ttl,
 };
 
-use crate::backend::Shared;
+use crate::backend::{Shared, now};
 use crate::error::{Failed, place_lost};
 use crate::group::Group;
 use crate::names::Place;
 use crate::owners::State;
-use crate::queue::{self, Seen, Taken};
+use crate::queue::{self, Before, Seen, Taken};
 use crate::session::{Answer, IntoError, Session};
 use crate::value::{self, Arrival};
 
@@ -24,6 +24,9 @@ impl Shared {
         let ttl = self.capabilities().grantable(request.ttl())?;
         let session = self.session();
         let state = || self.owners.state(request.owner());
+        if state().is_none() && request.will_wait() && self.is_contended(request.key()) {
+            return self.line_up_at_once(&session, request, ttl).await;
+        }
         if state().is_none() {
             // A read is cheaper than a write in vain, or than a lease for one.
             let is_ready = self.settings.share_leases || self.leases.has_spare(ttl);
@@ -49,13 +52,15 @@ impl Shared {
         request: &AcquireRequest,
         ttl: Ttl,
     ) -> Result<Attempt, BackendError> {
-        let sent = Instant::now();
+        let sent = now();
         let unanswered = || self.owners.with(request.owner(), |known| known.unanswered).unwrap_or(0);
         let before = unanswered();
         let (taken, lives) = if self.settings.share_leases {
             (self.take_in_a_group(session, request, ttl).await?, ttl)
         } else {
-            self.take_with_a_lease(session, request, ttl).await?
+            let value = value::encode(request, ttl, Arrival::Takes);
+            let take = |place: &Place, lease| queue::take(place, lease, value.clone());
+            self.send_with_a_lease(session, OPERATION, request, ttl, take).await?
         };
         match queue::taken(&taken) {
             Taken::Now(revision) => {
@@ -78,40 +83,63 @@ impl Shared {
         }
     }
 
-    /// With a spare lease both requests travel at once: the transaction, and the keep-alive that gives the lease its whole
-    /// TTL. That takes as long as one write.
-    async fn take_with_a_lease(
+    /// Who will wait for a lock that somebody else held a moment ago takes a place in its queue: that tells how things are,
+    /// and if nobody is there any more, the lock is taken.
+    async fn line_up_at_once(
         self: &Arc<Self>,
-        session: &Session,
+        session: &Arc<Session>,
         request: &AcquireRequest,
         ttl: Ttl,
+    ) -> Result<Attempt, BackendError> {
+        let sent = now();
+        let (joined, lives) = self.join(session, OPERATION, request, ttl).await?;
+        match joined.before {
+            Before::Nobody => Ok(self.granted(request, session, joined.revision, lives, sent)),
+            Before::Key(_) => {
+                self.remember_contended(request.key());
+                held_by(request, &joined.seen)
+            }
+            Before::Unknown => self.ask_again(session, request).await,
+        }
+    }
+
+    /// Sends a transaction that names the owner's lease, which is had first, and answers with the TTL that it lives.
+    ///
+    /// With a spare lease both requests travel at once: the transaction, and the keep-alive that gives the lease its whole
+    /// TTL. That takes as long as one write.
+    pub(crate) async fn send_with_a_lease(
+        self: &Arc<Self>,
+        session: &Session,
+        operation: Operation,
+        request: &AcquireRequest,
+        ttl: Ttl,
+        transaction: impl Fn(&Place, i64) -> Txn,
     ) -> Result<(TxnResponse, Ttl), BackendError> {
-        let value = value::encode(request, ttl, Arrival::Takes);
         loop {
-            let lease = self.lease_for(session, OPERATION, request, ttl).await?;
+            let lease = self.lease_for(session, operation, request, ttl).await?;
             let place = self.queue(request.key()).place(lease.id);
             let sending = self.owners.sending(request, ttl);
-            let taking = self.send(session, OPERATION, queue::take(&place, lease.id, value.clone()));
+            let asking = self.send(session, operation, transaction(&place, lease.id));
             let keeping = async {
                 match lease.fresh {
                     Some(lives) => Ok(Some(lives)),
-                    None => self.keep(session, OPERATION, lease.id).await,
+                    None => self.keep(session, operation, lease.id).await,
                 }
             };
-            let (taken, lives) = tokio::join!(taking, keeping);
-            let taken = match taken {
+            let (answer, lives) = tokio::join!(asking, keeping);
+            let response = match answer {
                 Ok(Answer { value, tried_before }) => {
                     sending.answered_unless(tried_before);
-                    Ok(value)
+                    Some(value)
                 }
-                Err(Failed::NoLease) => {
-                    sending.answered_unless(false);
-                    Err(Failed::NoLease)
+                Err(Failed::NoLease { tried_before }) => {
+                    sending.answered_unless(tried_before);
+                    None
                 }
-                Err(failed) => return Err(failed.into_error(OPERATION)),
+                Err(failed) => return Err(failed.into_error(operation)),
             };
-            match (taken, lives.or_error(OPERATION)?) {
-                (Ok(taken), Some(lives)) => return Ok((taken, lives)),
+            match (response, lives.or_error(operation)?) {
+                (Some(response), Some(lives)) => return Ok((response, lives)),
                 // The lease is over, and what hung on it is gone. Another one.
                 _ => self.lease_is_over(request.owner(), lease.id),
             }
@@ -138,8 +166,8 @@ impl Shared {
                     return Ok(value);
                 }
                 // The group's lease ended just now; another is granted.
-                Err(Failed::NoLease) => {
-                    sending.answered_unless(false);
+                Err(Failed::NoLease { tried_before }) => {
+                    sending.answered_unless(tried_before);
                     group.is_gone();
                     self.groups.forget(&group);
                 }
@@ -148,55 +176,13 @@ impl Shared {
         }
     }
 
-    /// An owner that has a place asks whether its turn has come. The lease is kept alive at the same time, so that the
-    /// grant is for a whole TTL; the read says whether the place is there, which a keep-alive doesn't.
-    async fn ask_again(
-        self: &Arc<Self>,
-        session: &Arc<Session>,
-        request: &AcquireRequest,
-    ) -> Result<Attempt, BackendError> {
-        let place = self.own_place(request);
-        let sent = Instant::now();
-        let looking = self.send(session, OPERATION, queue::look(&place));
-        let (seen, lives) = tokio::join!(looking, self.keep_owner(session, request, &place));
-        let (seen, lives) = (queue::seen(&seen.or_error(OPERATION)?.value), lives.or_error(OPERATION)?);
-        match (&seen.own, lives) {
-            (Some(_), Some(lives)) if seen.is_ours() => {
-                Ok(self.granted(request, session, seen.own_revision(), lives, sent))
-            }
-            (Some(_), Some(_)) => {
-                self.owners.with(request.owner(), |known| {
-                    known.state = State::Waiting(seen.own_revision());
-                    known.kept_alive = sent;
-                });
-                held_by(request, &seen)
-            }
-            _ => Err(self.place_is_gone(request.owner(), OPERATION)),
-        }
-    }
-
-    /// Keeps alive what an owner's key hangs on; `None` when that is gone.
-    async fn keep_owner(
-        self: &Arc<Self>,
-        session: &Session,
-        request: &AcquireRequest,
-        place: &Place,
-    ) -> Result<Option<Ttl>, Failed> {
-        let Some(group) = self.group_of(request.owner()) else {
-            return self.keep(session, OPERATION, place.lease).await;
-        };
-        let sent = Instant::now();
-        let lives = self.extend(session, OPERATION, &group).await? && group.renewed(request.owner(), sent);
-        Ok(lives.then(|| request.ttl().round_up_to(Duration::from_secs(1))))
-    }
-
-    fn granted(
+    pub(crate) fn granted(
         self: &Arc<Self>,
         request: &AcquireRequest,
         session: &Arc<Session>,
         revision: i64,
         lives: Ttl,
-        sent: Instant,
+        sent: Timestamp,
     ) -> Attempt {
         self.owners.with(request.owner(), |known| {
             known.state = State::Holding(revision);
@@ -269,7 +255,7 @@ impl Shared {
     }
 }
 
-fn held_by(request: &AcquireRequest, seen: &Seen) -> Result<Attempt, BackendError> {
+pub(crate) fn held_by(request: &AcquireRequest, seen: &Seen) -> Result<Attempt, BackendError> {
     let Some(first) = &seen.first else { return Err(place_lost(OPERATION)) };
     let own = u64::from(seen.own.is_some());
     let record = value::record(request.key(), first);

@@ -4,12 +4,12 @@ use std::collections::HashMap;
 use std::fmt;
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use lock_core::{
-    AcquireRequest, Attempt, BackendError, Capabilities, Claim, Contention, Fairness, Lease, LeaseClock, LockBackend,
-    LockKey, Release, Renewal, Scope, TokenDurability, Ttl, WakeUp,
+    AcquireRequest, Attempt, BackendError, Capabilities, Claim, Clock as _, Contention, Fairness, Lease, LeaseClock,
+    LockBackend, LockKey, Release, Renewal, Scope, SystemClock, Timestamp, TokenDurability, Ttl, WakeUp,
 };
 use lru::LruCache;
 use tokio::runtime::{Handle, Id};
@@ -27,6 +27,9 @@ pub(crate) const LOOK_ANYWAY: Duration = Duration::from_secs(5);
 /// How many locks are remembered as held by somebody else.
 const REMEMBERED: NonZeroUsize = NonZeroUsize::new(1024).unwrap();
 
+/// How long a lock counts as contended after somebody else was seen to hold it.
+const CONTENDED_FOR: Duration = Duration::from_secs(10);
+
 /// Locks in etcd. See the crate's page.
 pub struct EtcdBackend {
     pub(crate) shared: Arc<Shared>,
@@ -37,8 +40,8 @@ pub(crate) struct Shared {
     pub(crate) owners: Owners,
     pub(crate) groups: Groups,
     pub(crate) leases: Leases,
-    /// Locks that were held by somebody else when they were last asked for: then it pays to look before asking.
-    pub(crate) contended: Mutex<LruCache<LockKey, ()>>,
+    /// When locks were last seen to be held by somebody else: for a while it pays to look before asking.
+    contended: Mutex<LruCache<LockKey, Instant>>,
     sessions: Mutex<HashMap<Id, Arc<Session>>>,
 }
 
@@ -67,6 +70,11 @@ impl EtcdBackend {
         };
         Self { shared: Arc::new(shared) }
     }
+}
+
+/// The time by the clock that leases are counted by: it runs on while this host is suspended, as the server's does.
+pub(crate) fn now() -> Timestamp {
+    SystemClock::new(LeaseClock::Boot).now()
 }
 
 impl Shared {
@@ -100,7 +108,7 @@ impl Shared {
     }
 
     pub(crate) fn remember_contended(&self, key: &LockKey) {
-        self.contended().put(key.clone(), ());
+        self.contended().put(key.clone(), Instant::now());
     }
 
     pub(crate) fn forget_contended(&self, key: &LockKey) {
@@ -108,10 +116,10 @@ impl Shared {
     }
 
     pub(crate) fn is_contended(&self, key: &LockKey) -> bool {
-        self.contended().contains(key)
+        self.contended().peek(key).is_some_and(|seen| seen.elapsed() < CONTENDED_FOR)
     }
 
-    fn contended(&self) -> MutexGuard<'_, LruCache<LockKey, ()>> {
+    fn contended(&self) -> MutexGuard<'_, LruCache<LockKey, Instant>> {
         self.contended.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -10,8 +10,11 @@ use tonic::Code;
 /// Why a call to the store has no answer.
 #[derive(Debug)]
 pub(crate) enum Failed {
-    /// There is no such lease: never granted, revoked, or over.
-    NoLease,
+    /// There is no such lease: never granted, revoked, or over. An earlier try of the request, at another endpoint, may
+    /// have no answer.
+    NoLease {
+        tried_before: bool,
+    },
     /// The lease was granted before.
     LeaseExists,
     Other(BackendError),
@@ -22,7 +25,7 @@ impl Failed {
     pub(crate) fn into_error(self, operation: Operation) -> BackendError {
         match self {
             Self::Other(error) => error,
-            Self::NoLease => place_lost(operation),
+            Self::NoLease { .. } => place_lost(operation),
             Self::LeaseExists => BackendError::new(ErrorKind::Protocol, operation, "the lease exists already"),
         }
     }
@@ -48,7 +51,7 @@ pub(crate) fn failed(operation: Operation, endpoint: &str, error: Error) -> Fail
     };
     let (code, said) = (status.code(), status.message());
     if code == Code::NotFound && said.contains("lease not found") {
-        return Failed::NoLease;
+        return Failed::NoLease { tried_before: false };
     }
     if said.contains("lease already exists") {
         return Failed::LeaseExists;

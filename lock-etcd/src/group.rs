@@ -9,11 +9,11 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use lock_core::{Claim, Operation, OwnerId, Ttl};
+use lock_core::{Claim, Operation, OwnerId, Timestamp, Ttl};
 
-use crate::backend::Shared;
+use crate::backend::{Shared, now};
 use crate::error::Failed;
 use crate::owners::Watch;
 use crate::session::Session;
@@ -40,11 +40,11 @@ pub(crate) struct Group {
 
 struct Members {
     /// When each lock's TTL is over.
-    deadlines: HashMap<OwnerId, (Claim, Instant)>,
+    deadlines: HashMap<OwnerId, (Claim, Timestamp)>,
     /// No member is overdue before this.
-    none_before: Instant,
+    none_before: Timestamp,
     /// Before the request was sent that kept the lease alive last.
-    kept_alive: Instant,
+    kept_alive: Timestamp,
 }
 
 impl Shared {
@@ -77,7 +77,7 @@ impl Shared {
     async fn new_group(&self, session: &Session, claim: &Claim, ttl: Ttl) -> Result<Arc<Group>, Failed> {
         let lease = fastrand::i64(1..=i64::MAX);
         let half_more = Ttl::new(ttl.get() + ttl.get() / 2).unwrap_or(ttl).round_up_to(Duration::from_secs(1));
-        let sent = Instant::now();
+        let sent = now();
         let granted = self.grant(session, Operation::Acquire, lease, half_more).await?.ok_or(Failed::LeaseExists)?;
         let group = Arc::new(Group::new(lease, ttl.get(), granted.get(), sent));
         group.enter(claim);
@@ -93,11 +93,11 @@ impl Shared {
         operation: Operation,
         group: &Arc<Group>,
     ) -> Result<bool, Failed> {
-        if group.is_over() || group.lives_on(Instant::now()) {
+        if group.is_over() || group.lives_on(now()) {
             return Ok(!group.is_over());
         }
         let _turn = group.turn.lock().await;
-        let now = Instant::now();
+        let now = now();
         for claim in group.overdue(now) {
             self.delete_overdue(session, operation, group, &claim).await?;
         }
@@ -159,7 +159,7 @@ impl Groups {
 }
 
 impl Group {
-    fn new(lease: i64, ttl: Duration, lives: Duration, kept_alive: Instant) -> Self {
+    fn new(lease: i64, ttl: Duration, lives: Duration, kept_alive: Timestamp) -> Self {
         let members = Members { deadlines: HashMap::new(), none_before: kept_alive + ttl, kept_alive };
         Self {
             lease,
@@ -185,7 +185,7 @@ impl Group {
     }
 
     fn enter(&self, claim: &Claim) {
-        let deadline = Instant::now() + self.ttl;
+        let deadline = now() + self.ttl;
         self.lock().deadlines.insert(claim.owner(), (claim.clone(), deadline));
     }
 
@@ -194,7 +194,7 @@ impl Group {
     }
 
     /// A lock was renewed, by a request sent then. `false` when it isn't a member any more.
-    pub(crate) fn renewed(&self, owner: OwnerId, sent: Instant) -> bool {
+    pub(crate) fn renewed(&self, owner: OwnerId, sent: Timestamp) -> bool {
         let mut members = self.lock();
         let Some((_, deadline)) = members.deadlines.get_mut(&owner) else { return false };
         *deadline = sent + self.ttl;
@@ -202,12 +202,12 @@ impl Group {
     }
 
     /// Whether the lease lives for a whole TTL from `now`, and no member is overdue.
-    fn lives_on(&self, now: Instant) -> bool {
+    fn lives_on(&self, now: Timestamp) -> bool {
         let members = self.lock();
         members.kept_alive + self.lives >= now + self.ttl && now < members.none_before
     }
 
-    fn overdue(&self, now: Instant) -> Vec<Claim> {
+    fn overdue(&self, now: Timestamp) -> Vec<Claim> {
         let mut members = self.lock();
         let overdue: Vec<Claim> =
             members.deadlines.values().filter(|(_, at)| *at <= now).map(|(claim, _)| claim.clone()).collect();
@@ -229,7 +229,7 @@ mod tests {
 
     #[test]
     fn the_lease_is_extended_when_it_would_not_last_for_a_ttl_or_a_member_is_overdue() {
-        let began = Instant::now();
+        let began = now();
         let seconds = Duration::from_secs;
         let group = Group::new(1, seconds(10), seconds(15), began);
         assert!(group.lives_on(began + seconds(4)));

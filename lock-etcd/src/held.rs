@@ -70,7 +70,7 @@ impl Held {
     fn take_in(self, news: &News, runtime: &tokio::runtime::Handle) {
         match news {
             News::Live => drop(runtime.spawn(self.look())),
-            News::Deleted => self.lost(),
+            News::Deleted(_) => self.lost(),
             News::Broken(_) => {
                 self.set(Watch::None);
                 drop(runtime.spawn(self.again()));

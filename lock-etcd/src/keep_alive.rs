@@ -7,29 +7,20 @@ use std::time::Duration;
 use etcd_client::{Error, LeaseKeepAliveStream, LeaseKeeper};
 use lock_core::{Operation, Ttl};
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
 use crate::error::{self, Failed};
 use crate::session::{Link, Session};
+use crate::stream::{Slot, Stream};
 
 /// The server answers a stream's requests one after the other, and waits on one whose lease is just ending: a second
 /// stream halves whom that delays. It costs nothing.
 const STREAMS: usize = 2;
 
-/// The streams; each is opened when it is needed, and again after it broke.
+/// The streams. Requests are leases.
 #[derive(Default)]
 pub(crate) struct KeepAlives {
-    streams: [Mutex<Option<Stream>>; STREAMS],
-}
-
-/// A stream to one endpoint.
-#[derive(Clone)]
-struct Stream {
-    endpoint: usize,
-    send: mpsc::UnboundedSender<i64>,
-    asked: Asked,
-    task: AbortHandle,
+    streams: [Slot<i64, Asked>; STREAMS],
 }
 
 /// Who waits for an answer, by lease.
@@ -50,9 +41,10 @@ impl KeepAlives {
     ) -> Result<Option<Ttl>, Failed> {
         let mut tries = 0;
         loop {
-            let stream = self.stream(session, operation, lease).await?;
+            let slot = self.slot(lease);
+            let stream = slot.get(session, operation, open).await?;
             let name = session.name(stream.endpoint);
-            let failed = match timeout(limit, stream.ask(lease)).await {
+            let failed = match timeout(limit, ask(&stream, lease)).await {
                 Ok(Ok(seconds)) => return Ok(whole_seconds(seconds)),
                 Ok(Err(error)) => error::failed(operation, name, shared(&error)),
                 Err(_) => {
@@ -60,7 +52,7 @@ impl KeepAlives {
                     Failed::Other(error::timed_out(operation, name, limit))
                 }
             };
-            self.forget(&stream);
+            slot.forget(&stream);
             session.move_on(stream.endpoint);
             tries += 1;
             if tries >= session.endpoints() || !error::another_may_help(&failed) {
@@ -69,69 +61,31 @@ impl KeepAlives {
         }
     }
 
-    async fn stream(&self, session: &Session, operation: Operation, lease: i64) -> Result<Stream, Failed> {
-        let usable = |stream: &Stream| stream.endpoint == session.index() && !stream.send.is_closed();
-        if let Some(stream) = self.slot(lease).as_ref().filter(|stream| usable(stream)) {
-            return Ok(stream.clone());
-        }
-        let endpoint = session.index();
-        let link = session.link(endpoint, operation).await?;
-        let mut slot = self.slot(lease);
-        // Another was quicker.
-        if let Some(stream) = slot.as_ref().filter(|stream| usable(stream)) {
-            return Ok(stream.clone());
-        }
-        let stream = Stream::open(endpoint, link);
-        if let Some(old) = slot.replace(stream.clone()) {
-            old.task.abort();
-        }
-        Ok(stream)
-    }
-
-    /// A stream that failed somebody serves nobody any more.
-    fn forget(&self, stream: &Stream) {
-        for slot in &self.streams {
-            let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
-            if slot.as_ref().is_some_and(|current| current.send.same_channel(&stream.send)) {
-                *slot = None;
-                stream.task.abort();
-            }
-        }
-    }
-
     /// Ends the streams to one endpoint.
     pub(crate) fn close_to(&self, endpoint: usize) {
-        for slot in &self.streams {
-            let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(stream) = slot.take_if(|stream| stream.endpoint == endpoint) {
-                stream.task.abort();
-            }
-        }
+        self.streams.iter().for_each(|slot| slot.close_to(endpoint));
     }
 
-    fn slot(&self, lease: i64) -> MutexGuard<'_, Option<Stream>> {
-        let index = usize::try_from(lease).unwrap_or(0) % STREAMS;
-        self.streams[index].lock().unwrap_or_else(PoisonError::into_inner)
+    fn slot(&self, lease: i64) -> &Slot<i64, Asked> {
+        &self.streams[usize::try_from(lease).unwrap_or(0) % STREAMS]
     }
 }
 
-impl Stream {
-    fn open(endpoint: usize, link: Link) -> Self {
-        let (send, requests) = mpsc::unbounded_channel();
-        let asked = Asked::default();
-        let task = tokio::spawn(run(link, requests, OnEnd(asked.clone()))).abort_handle();
-        Self { endpoint, send, asked, task }
-    }
+fn open(endpoint: usize, link: Link) -> Stream<i64, Asked> {
+    let (send, requests) = mpsc::unbounded_channel();
+    let asked = Asked::default();
+    let task = tokio::spawn(run(link, requests, OnEnd(asked.clone()))).abort_handle();
+    Stream { endpoint, send, listeners: asked, task }
+}
 
-    async fn ask(&self, lease: i64) -> Reply {
-        let (reply, answer) = oneshot::channel();
-        self.asked.lock().entry(lease).or_default().push(reply);
-        if self.send.send(lease).is_err() {
-            self.asked.lock().remove(&lease);
-            return Err(ended());
-        }
-        answer.await.unwrap_or_else(|_| Err(ended()))
+async fn ask(stream: &Stream<i64, Asked>, lease: i64) -> Reply {
+    let (reply, answer) = oneshot::channel();
+    stream.listeners.lock().entry(lease).or_default().push(reply);
+    if stream.send.send(lease).is_err() {
+        stream.listeners.lock().remove(&lease);
+        return Err(ended());
     }
+    answer.await.unwrap_or_else(|_| Err(ended()))
 }
 
 impl Asked {
@@ -158,7 +112,7 @@ impl Drop for OnEnd {
 }
 
 async fn run(mut link: Link, mut requests: mpsc::UnboundedReceiver<i64>, asked: OnEnd) {
-    let end = match open(&mut link, &mut requests, &asked.0).await {
+    let end = match begin(&mut link, &mut requests, &asked.0).await {
         Ok(Some((keeper, responses))) => tokio::select! {
             end = read(responses, &asked.0) => end,
             end = write(keeper, &mut requests) => end,
@@ -176,7 +130,7 @@ async fn run(mut link: Link, mut requests: mpsc::UnboundedReceiver<i64>, asked: 
 }
 
 /// Opens the stream. The driver can do that only with a lease that lives, and keeps the first answer to itself.
-async fn open(
+async fn begin(
     link: &mut Link,
     requests: &mut mpsc::UnboundedReceiver<i64>,
     asked: &Asked,

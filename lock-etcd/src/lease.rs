@@ -137,7 +137,7 @@ impl Shared {
     /// Ends a lease and all that hangs on it. One that isn't there is fine.
     pub(crate) async fn revoke(&self, session: &Session, operation: Operation, lease: i64) -> Result<(), Failed> {
         match session.call(operation, |mut link| async move { link.lease.revoke(lease).await }).await {
-            Ok(_) | Err(Failed::NoLease) => {
+            Ok(_) | Err(Failed::NoLease { .. }) => {
                 self.leases.forget(lease);
                 Ok(())
             }

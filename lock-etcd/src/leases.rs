@@ -7,10 +7,11 @@
 
 use std::collections::HashSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use lock_core::{OwnerId, Ttl};
+use lock_core::{OwnerId, Timestamp, Ttl};
 
+use crate::backend::now;
 use crate::names::lease_of;
 
 /// How many leases without a lock wait for the next one. They aren't kept alive: each ends when its TTL is over.
@@ -36,7 +37,7 @@ pub(crate) struct Spare {
     /// The TTL that it was asked for with.
     pub(crate) ttl: Ttl,
     /// Before the request was sent that kept it alive last.
-    pub(crate) kept_alive: Instant,
+    pub(crate) kept_alive: Timestamp,
 }
 
 impl Leases {
@@ -44,7 +45,7 @@ impl Leases {
     pub(crate) fn take_spare(&self, ttl: Ttl) -> Option<i64> {
         let mut all = self.lock();
         let All { spare, ours } = &mut *all;
-        let now = Instant::now();
+        let now = now();
         spare.retain(|lease| {
             let lives = lease.kept_alive + lease.ttl.get() > now + TOO_OLD;
             if !lives {
@@ -104,12 +105,12 @@ mod tests {
     #[test]
     fn spare_leases_serve_the_same_ttl_while_they_live() {
         let leases = Leases::default();
-        let now = Instant::now();
+        let now = now();
         assert!(leases.give_back(Spare { id: 1, ttl: ttl(10), kept_alive: now }));
         assert_eq!(leases.take_spare(ttl(11)), None);
         assert_eq!(leases.take_spare(ttl(10)), Some(1));
         assert_eq!(leases.take_spare(ttl(10)), None);
-        let old = now.checked_sub(Duration::from_secs(10)).unwrap();
+        let old = Timestamp::ZERO;
         assert!(leases.give_back(Spare { id: 2, ttl: ttl(10), kept_alive: old }));
         assert_eq!(leases.take_spare(ttl(10)), None);
     }
@@ -117,7 +118,7 @@ mod tests {
     #[test]
     fn no_more_are_kept_than_are_of_use() {
         let leases = Leases::default();
-        let spare = |id| Spare { id, ttl: ttl(10), kept_alive: Instant::now() };
+        let spare = |id| Spare { id, ttl: ttl(10), kept_alive: now() };
         assert!((0..64).all(|id| leases.give_back(spare(id))));
         assert!(!leases.give_back(spare(64)));
     }

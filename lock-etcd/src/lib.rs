@@ -6,6 +6,9 @@ mod backend;
 mod builder;
 mod check;
 mod error;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod group;
 mod held;
 mod keep_alive;
@@ -18,6 +21,8 @@ mod queue;
 mod release;
 mod renew;
 mod session;
+mod stream;
+mod turn;
 mod value;
 mod wait;
 mod watch;

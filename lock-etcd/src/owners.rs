@@ -2,12 +2,12 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
 
-use lock_core::{AcquireRequest, LossHint, OwnerId, Ttl};
+use lock_core::{AcquireRequest, LossHint, OwnerId, Timestamp, Ttl};
 
+use crate::backend::now;
 use crate::group::Group;
-use crate::watch::Watching;
+use crate::watch::{Deletion, Watching};
 
 /// The owners that may have something at the store. All of it could be asked of the store; knowing it saves requests,
 /// and where it isn't known, the store is asked.
@@ -18,11 +18,12 @@ pub(crate) struct Owner {
     pub(crate) state: State,
     pub(crate) ttl: Ttl,
     /// When the lease was last kept alive: before the request was sent.
-    pub(crate) kept_alive: Instant,
+    pub(crate) kept_alive: Timestamp,
     /// Requests that could still be applied. Whoever gives up must make sure that they aren't.
     pub(crate) unanswered: u32,
     pub(crate) hint: LossHint,
     pub(crate) watch: Watch,
+    pub(crate) ahead: Ahead,
     /// The lease that is its own.
     pub(crate) lease: Option<i64>,
     /// The lease that it shares with others.
@@ -39,6 +40,17 @@ pub(crate) enum State {
     Holding(i64),
 }
 
+/// What a waiter knows of the one before it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) enum Ahead {
+    #[default]
+    Unknown,
+    /// Its key, when the place was taken.
+    Key(Vec<u8>),
+    /// It is gone, as a watch told.
+    Gone(Deletion),
+}
+
 /// What watches the key of a holder.
 #[derive(Default)]
 pub(crate) enum Watch {
@@ -50,6 +62,16 @@ pub(crate) enum Watch {
     Live(#[expect(dead_code, reason = "dropping it ends the watch")] Watching),
     /// It told that the key is gone.
     Deleted,
+}
+
+impl Owner {
+    /// The deletion that ended its wait, while one member's word is good enough for a grant (DESIGN.md, "One member's
+    /// word"): not when the lease may be over. Its keep-alives come every third of a TTL; after half of one, this process
+    /// stood still.
+    pub(crate) fn take_gone(&mut self) -> Option<Deletion> {
+        let Ahead::Gone(deletion) = std::mem::take(&mut self.ahead) else { return None };
+        (now().since(self.kept_alive) < self.ttl.get() / 2).then_some(deletion)
+    }
 }
 
 impl Owners {
@@ -85,10 +107,11 @@ impl Owners {
         let known = owners.entry(request.owner()).or_insert_with(|| Owner {
             state: State::Asking,
             ttl,
-            kept_alive: Instant::now(),
+            kept_alive: now(),
             unanswered: 0,
             hint: request.loss_hint().clone(),
             watch: Watch::None,
+            ahead: Ahead::Unknown,
             lease: None,
             group: None,
         });
@@ -116,5 +139,32 @@ impl Sending<'_> {
             return;
         }
         self.owners.with(self.owner, |known| known.unanswered = known.unanswered.saturating_sub(1));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use lock_core::LockKey;
+
+    use super::*;
+
+    #[test]
+    fn one_members_word_is_no_grant_where_the_lease_may_be_over() {
+        let owners = Owners::default();
+        let ttl = Ttl::new(Duration::from_secs(10)).unwrap();
+        let request = AcquireRequest::new(LockKey::new("x").unwrap(), ttl);
+        owners.sending(&request, ttl).answered_unless(false);
+        let deletion = Deletion { revision: 7, endpoint: 0 };
+        let taken_when_kept_alive = |at| {
+            owners.with(request.owner(), |known| {
+                (known.ahead, known.kept_alive) = (Ahead::Gone(deletion), at);
+                (known.take_gone(), known.take_gone())
+            })
+        };
+        assert_eq!(taken_when_kept_alive(now()), Some((Some(deletion), None)), "once");
+        // This process, or its host, stood still.
+        assert_eq!(taken_when_kept_alive(Timestamp::ZERO), Some((None, None)));
     }
 }

@@ -44,10 +44,12 @@ pub(crate) enum Taken {
 
 /// What came of asking for a place in the queue.
 pub(crate) struct Joined {
-    /// The create revision of the own key; `None` when the owner has given up.
-    pub(crate) revision: Option<i64>,
+    /// The create revision of the own key.
+    pub(crate) revision: i64,
     /// Who came just before. Unknown where the place was there already.
     pub(crate) before: Before,
+    /// Who holds the lock, and how many others wait. Nothing where the place was there already.
+    pub(crate) seen: Seen,
 }
 
 pub(crate) enum Before {
@@ -73,17 +75,29 @@ pub(crate) fn taken(response: &TxnResponse) -> Taken {
     Taken::Seen(seen(response))
 }
 
-/// Looks at the queue: the own key and the first. A linearizable read of both at one revision.
+/// Looks at the queue: the own key and the first, both at one revision. A linearizable read.
 pub(crate) fn look(place: &Place) -> Txn {
     Txn::new().and_then([own(place, true), first(&place.queue)])
+}
+
+/// The same as one member has it. Its answer tells by its revision how much the member knows.
+pub(crate) fn look_at_one_member(place: &Place) -> Txn {
+    let own = GetOptions::new().with_keys_only().with_serializable();
+    let first = first_options(&place.queue).with_serializable();
+    Txn::new().and_then([TxnOp::get(place.key.clone(), Some(own)), TxnOp::get(place.queue.start(), Some(first))])
+}
+
+/// The answer of one member, if it has the store's revision. It may not: the member tells of a deletion a moment before its
+/// reads show it, and behind one address there may be several members.
+pub(crate) fn seen_since(response: &TxnResponse, revision: i64) -> Option<Seen> {
+    let has_it = response.header().is_some_and(|header| header.revision() >= revision);
+    has_it.then(|| seen(response))
 }
 
 pub(crate) fn seen(response: &TxnResponse) -> Seen {
     let mut gets = gets(response);
     let own = gets.next().and_then(|get| get.kvs().first().cloned());
-    let first = gets.next();
-    let count = first.as_ref().map_or(0, GetResponse::count);
-    Seen { own, first: first.and_then(|get| get.kvs().first().cloned()), count }
+    Seen { own, ..first_of(gets.next()) }
 }
 
 /// Looks at the first of the queue alone.
@@ -92,7 +106,10 @@ pub(crate) fn look_at_first(queue: &Queue) -> Txn {
 }
 
 pub(crate) fn seen_first(response: &TxnResponse) -> Seen {
-    let first = gets(response).next();
+    first_of(gets(response).next())
+}
+
+fn first_of(first: Option<GetResponse>) -> Seen {
     let count = first.as_ref().map_or(0, GetResponse::count);
     Seen { own: None, first: first.and_then(|get| get.kvs().first().cloned()), count }
 }
@@ -105,21 +122,22 @@ pub(crate) fn join(place: &Place, lease: i64, value: Vec<u8>) -> Txn {
     );
     Txn::new()
         .when([Compare::create_revision(place.key.clone(), CompareOp::Equal, 0), has_not_withdrawn(place)])
-        // The look comes before the put: the last one then is who came before.
-        .and_then([last, put(place, lease, value), own(place, true)])
+        // The looks come before the put: the last one then is who came before.
+        .and_then([last, first(&place.queue), put(place, lease, value), own(place, true)])
         .or_else([own(place, true)])
 }
 
-pub(crate) fn joined(response: &TxnResponse) -> Joined {
+/// `None` when the owner has given up.
+pub(crate) fn joined(response: &TxnResponse) -> Option<Joined> {
     let mut gets = gets(response);
-    let before = if response.succeeded() {
+    let (before, seen) = if response.succeeded() {
         let last = gets.next().and_then(|get| get.kvs().first().map(|last| last.key().to_vec()));
-        last.map_or(Before::Nobody, Before::Key)
+        (last.map_or(Before::Nobody, Before::Key), first_of(gets.next()))
     } else {
-        Before::Unknown
+        (Before::Unknown, Seen::default())
     };
-    let revision = gets.next().map(|own| created(&own)).filter(|revision| *revision > 0);
-    Joined { revision, before }
+    let revision = gets.next().map(|own| created(&own)).filter(|revision| *revision > 0)?;
+    Some(Joined { revision, before, seen })
 }
 
 /// The revision that created the key; zero when there is none. Not the revision in an answer's header: that is the

@@ -139,7 +139,7 @@ impl Shared {
             self.grant(session, operation, place.lease, ttl).await?;
             match self.send(session, operation, queue::withdraw(place, place.lease)).await {
                 // It ended just now; another is granted.
-                Err(Failed::NoLease) => {}
+                Err(Failed::NoLease { .. }) => {}
                 done => return done.map(drop),
             }
         }

@@ -1,12 +1,12 @@
 //! `renew`: keeping a lease alive, and seeing that the lock is still ours.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use lock_core::{BackendError, Lease, Operation, Renewal, Ttl};
 
 use crate::admin::is_of_this_key_alone;
-use crate::backend::Shared;
+use crate::backend::{Shared, now};
 use crate::owners::{State, Watch};
 use crate::session::{IntoError, Session};
 
@@ -19,6 +19,7 @@ impl Shared {
     /// A keep-alive speaks of the lease alone, and before 3.4.38, 3.5.23 and 3.6.5 it may even speak well of one that was
     /// revoked. So the key must be watched; where it isn't (yet), it is read.
     pub(crate) async fn renew(self: &Arc<Self>, lease: &Lease) -> Result<Renewal, BackendError> {
+        // What is seldom awaited is boxed: a renewal's future stays small, and there is one for each lock and third of a TTL.
         let session = self.session();
         let token = i64::try_from(lease.token().get()).unwrap_or(i64::MAX);
         let known = self.owners.with(lease.owner(), |known| {
@@ -26,16 +27,16 @@ impl Shared {
             (is_holder, matches!(known.watch, Watch::Live(_)), known.lease, known.group.clone())
         });
         let Some((is_holder, is_watched, own, group)) = known else {
-            return self.renew_unknown(&session, lease, token).await;
+            return Box::pin(self.renew_unknown(&session, lease, token)).await;
         };
         // In the queue, granted something else, or told that its key is gone.
         if !is_holder {
             return Ok(Renewal::Lost);
         }
-        let sent = Instant::now();
+        let sent = now();
         let lives = match (group, own) {
             (Some(group), _) => {
-                let lives = self.extend(&session, OPERATION, &group).await.or_error(OPERATION)?;
+                let lives = Box::pin(self.extend(&session, OPERATION, &group)).await.or_error(OPERATION)?;
                 (lives && group.renewed(lease.owner(), sent)).then_some(lease.ttl())
             }
             (None, Some(own)) => {
@@ -48,7 +49,7 @@ impl Shared {
         self.owners.with(lease.owner(), |known| known.kept_alive = sent);
         if !is_watched {
             let key = self.place_of(lease.key(), lease.owner()).key;
-            if !session.checks.is(&session, OPERATION, &key, token).await.or_error(OPERATION)? {
+            if !Box::pin(session.checks.is(&session, OPERATION, &key, token)).await.or_error(OPERATION)? {
                 return Ok(Renewal::Lost);
             }
         }
@@ -73,5 +74,23 @@ impl Shared {
         let lives: Option<Ttl> = self.keep(session, OPERATION, place.lease()).await.or_error(OPERATION)?;
         let asked = lease.ttl().round_up_to(Duration::from_secs(1));
         Ok(lives.filter(|lives| *lives >= asked).map_or(Renewal::Lost, Renewal::Renewed))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lock_core::{AcquireRequest, FencingToken, LockKey};
+
+    use super::*;
+    use crate::EtcdBackend;
+
+    /// Each is allocated anew, once for each lock and third of its TTL; small ones come from the allocator's cache.
+    #[test]
+    fn a_renewals_future_is_small() {
+        let shared = EtcdBackend::new(["127.0.0.1:1"]).unwrap().shared.clone();
+        let request = AcquireRequest::new(LockKey::new("x").unwrap(), Ttl::default());
+        let lease = Lease::new(request.claim(), FencingToken::new(1), Ttl::default());
+        let size = size_of_val(&shared.renew(&lease));
+        assert!(size <= 600, "{size} bytes");
     }
 }

@@ -92,11 +92,11 @@ impl Session {
                 Err(failed) => failed,
             };
             tries += 1;
-            if !error::another_may_help(&failed) {
-                return Err(failed);
+            let helps = error::another_may_help(&failed);
+            if helps {
+                self.move_on(index);
             }
-            self.move_on(index);
-            if tries >= self.endpoints() {
+            if !helps || tries >= self.endpoints() {
                 return Err(with_outcome(failed, tried_before));
             }
             tried_before |= matches!(&failed, Failed::Other(error) if error.outcome() == Outcome::Unknown);
@@ -190,6 +190,7 @@ impl Session {
 fn with_outcome(failed: Failed, tried_before: bool) -> Failed {
     match failed {
         Failed::Other(error) if tried_before => Failed::Other(error.with_outcome(Outcome::Unknown)),
+        Failed::NoLease { .. } => Failed::NoLease { tried_before },
         failed => failed,
     }
 }
@@ -211,5 +212,16 @@ pub(crate) trait IntoError<T> {
 impl<T> IntoError<T> for Result<T, Failed> {
     fn or_error(self, operation: Operation) -> Result<T, BackendError> {
         self.map_err(|failed| failed.into_error(operation))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lease_that_is_gone_does_not_make_an_earlier_try_known() {
+        let failed = with_outcome(Failed::NoLease { tried_before: false }, true);
+        assert!(matches!(failed, Failed::NoLease { tried_before: true }), "{failed:?}");
     }
 }

@@ -1,19 +1,19 @@
 //! `wait`: a place in the queue, and an eye on the one before.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use lock_core::{AcquireRequest, BackendError, ErrorKind, Operation, Outcome, Ttl};
+use lock_core::{AcquireRequest, BackendError, ErrorKind, Operation, Outcome, Timestamp, Ttl};
 use tokio::sync::mpsc;
-use tokio::time::{sleep, sleep_until, timeout};
+use tokio::time::{sleep, timeout};
 
 use crate::acquire::given_up;
-use crate::backend::{LOOK_ANYWAY, Shared};
-use crate::error::{Failed, timed_out};
+use crate::backend::{LOOK_ANYWAY, Shared, now};
+use crate::error::timed_out;
 use crate::names::Place;
-use crate::owners::State;
-use crate::queue::{self, Before};
-use crate::session::{Answer, IntoError, Session};
+use crate::owners::{Ahead, State};
+use crate::queue::{self, Before, Joined};
+use crate::session::{IntoError, Session};
 use crate::value::{self, Arrival};
 use crate::watch::{News, Watching};
 
@@ -52,12 +52,15 @@ impl Shared {
                 let keep_at = self.next_keep_alive(request, ttl);
                 tokio::select! {
                     news = told.recv() => match news {
-                        Some((Whose::Own, News::Deleted)) => return Err(self.place_is_gone(request.owner(), OPERATION)),
-                        Some((Whose::Before, News::Deleted)) => return Ok(()),
+                        Some((Whose::Own, News::Deleted(_))) => return Err(self.place_is_gone(request.owner(), OPERATION)),
+                        Some((Whose::Before, News::Deleted(deletion))) => {
+                            self.owners.with(request.owner(), |known| known.ahead = Ahead::Gone(deletion));
+                            return Ok(());
+                        }
                         Some((_, News::Broken(why))) => return Err(broken(&why)),
                         Some((_, News::Live)) | None => {}
                     },
-                    () = sleep_until(keep_at.into()) => self.keep_place(&session, request, &place).await?,
+                    () = sleep(keep_at.since(now())) => self.keep_place(&session, request, &place).await?,
                     () = &mut look_anyway => break,
                 }
             }
@@ -72,13 +75,18 @@ impl Shared {
         request: &AcquireRequest,
         ttl: Ttl,
     ) -> Result<Option<Vec<u8>>, BackendError> {
-        let revision = match self.owners.state(request.owner()) {
-            Some(State::Waiting(revision) | State::Holding(revision)) => revision,
-            _ => match self.join(session, request, ttl).await? {
-                (_, Before::Nobody) => return Ok(None),
-                (_, Before::Key(before)) => return Ok(Some(before)),
-                (revision, Before::Unknown) => revision,
-            },
+        let known = self.owners.with(request.owner(), |known| (known.state, std::mem::take(&mut known.ahead)));
+        let revision = match known {
+            Some((State::Waiting(_), Ahead::Key(before))) => return Ok(Some(before)),
+            Some((State::Waiting(revision) | State::Holding(revision), _)) => revision,
+            _ => {
+                let (joined, _) = self.join(session, OPERATION, request, ttl).await?;
+                match joined.before {
+                    Before::Nobody => return Ok(None),
+                    Before::Key(before) => return Ok(Some(before)),
+                    Before::Unknown => joined.revision,
+                }
+            }
         };
         let queue = self.queue(request.key());
         let before = session
@@ -92,57 +100,36 @@ impl Shared {
     }
 
     /// As a free lock is taken, but at the end of the queue.
-    async fn join(
+    pub(crate) async fn join(
         self: &Arc<Self>,
         session: &Session,
+        operation: Operation,
         request: &AcquireRequest,
         ttl: Ttl,
-    ) -> Result<(i64, Before), BackendError> {
+    ) -> Result<(Joined, Ttl), BackendError> {
+        let sent = now();
         let value = value::encode(request, ttl, Arrival::Waits);
-        loop {
-            let sent = Instant::now();
-            let lease = self.lease_for(session, OPERATION, request, ttl).await?;
-            let place = self.queue(request.key()).place(lease.id);
-            let sending = self.owners.sending(request, ttl);
-            let joining = self.send(session, OPERATION, queue::join(&place, lease.id, value.clone()));
-            let keeping = async {
-                match lease.fresh {
-                    Some(lives) => Ok(Some(lives)),
-                    None => self.keep(session, OPERATION, lease.id).await,
-                }
+        let join = |place: &Place, lease| queue::join(place, lease, value.clone());
+        let (response, lives) = self.send_with_a_lease(session, operation, request, ttl, join).await?;
+        let joined = queue::joined(&response).ok_or_else(given_up)?;
+        self.owners.with(request.owner(), |known| {
+            known.state = State::Waiting(joined.revision);
+            known.kept_alive = sent;
+            known.ahead = match &joined.before {
+                Before::Key(before) => Ahead::Key(before.clone()),
+                Before::Nobody | Before::Unknown => Ahead::Unknown,
             };
-            let (joined, lives) = tokio::join!(joining, keeping);
-            let joined = match joined {
-                Ok(Answer { value, tried_before }) => {
-                    sending.answered_unless(tried_before);
-                    Some(queue::joined(&value))
-                }
-                Err(Failed::NoLease) => {
-                    sending.answered_unless(false);
-                    None
-                }
-                Err(failed) => return Err(failed.into_error(OPERATION)),
-            };
-            let (Some(joined), Some(_)) = (joined, lives.or_error(OPERATION)?) else {
-                self.lease_is_over(request.owner(), lease.id);
-                continue;
-            };
-            let revision = joined.revision.ok_or_else(given_up)?;
-            self.owners.with(request.owner(), |known| {
-                known.state = State::Waiting(revision);
-                known.kept_alive = sent;
-            });
-            return Ok((revision, joined.before));
-        }
+        });
+        Ok((joined, lives))
     }
 
-    fn next_keep_alive(&self, request: &AcquireRequest, ttl: Ttl) -> Instant {
+    fn next_keep_alive(&self, request: &AcquireRequest, ttl: Ttl) -> Timestamp {
         let last = self.owners.with(request.owner(), |known| known.kept_alive);
-        last.unwrap_or_else(Instant::now) + ttl.get() / 3
+        last.unwrap_or_else(now) + ttl.get() / 3
     }
 
     async fn keep_place(&self, session: &Session, request: &AcquireRequest, place: &Place) -> Result<(), BackendError> {
-        let sent = Instant::now();
+        let sent = now();
         if self.keep(session, OPERATION, place.lease).await.or_error(OPERATION)?.is_none() {
             return Err(self.place_is_gone(request.owner(), OPERATION));
         }
@@ -171,7 +158,7 @@ async fn both_live(session: &Session, told: &mut mpsc::UnboundedReceiver<(Whose,
             match told.recv().await {
                 Some((_, News::Live)) => live += 1,
                 // The read that follows tells the same.
-                Some((_, News::Deleted)) => {}
+                Some((_, News::Deleted(_))) => {}
                 Some((_, News::Broken(why))) => return Err(broken(&why)),
                 None => return Err(broken("the watch is gone")),
             }

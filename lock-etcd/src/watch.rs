@@ -5,14 +5,14 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use etcd_client::{
-    Error, EventType, WatchFilterType, WatchOptions, WatchRequestSender, WatchResponse, WatchResponseStream,
+    Error, EventType, KeyValue, WatchFilterType, WatchOptions, WatchRequestSender, WatchResponse, WatchResponseStream,
 };
 use lock_core::Operation;
 use tokio::sync::mpsc;
-use tokio::task::AbortHandle;
 
 use crate::error::Failed;
 use crate::session::{Link, Session};
+use crate::stream::{Slot, Stream};
 
 /// What a watch tells.
 #[derive(Debug, Clone)]
@@ -20,9 +20,16 @@ pub(crate) enum News {
     /// From now on a deletion will be told. Whatever was before must be read.
     Live,
     /// The key was deleted.
-    Deleted,
+    Deleted(Deletion),
     /// The watch is over: the stream broke, or the server ended it. Says why.
     Broken(Arc<str>),
+}
+
+/// The revision of a deletion, and the endpoint behind which it is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Deletion {
+    pub(crate) revision: i64,
+    pub(crate) endpoint: usize,
 }
 
 /// Who hears of it. Called on the stream's task: must be quick.
@@ -31,16 +38,9 @@ pub(crate) type Listener = Arc<dyn Fn(News) + Send + Sync>;
 /// One stream for all watches of a runtime, opened when the first is needed, and anew after it broke.
 #[derive(Default)]
 pub(crate) struct Watches {
-    stream: Mutex<Option<Arc<Stream>>>,
+    stream: Slot<Request, Listeners>,
     /// Ids are ours, so that an answer needs no order to be understood. Zero lets the server choose.
     last_id: AtomicI64,
-}
-
-struct Stream {
-    endpoint: usize,
-    listeners: Listeners,
-    send: mpsc::UnboundedSender<Request>,
-    task: AbortHandle,
 }
 
 type Listeners = Arc<Mutex<HashMap<i64, Listener>>>;
@@ -53,7 +53,7 @@ enum Request {
 /// A watch; it ends when this is dropped.
 pub(crate) struct Watching {
     id: i64,
-    stream: Weak<Stream>,
+    stream: Weak<Stream<Request, Listeners>>,
 }
 
 impl Watches {
@@ -66,7 +66,7 @@ impl Watches {
         key: Vec<u8>,
         listener: Listener,
     ) -> Result<Watching, Failed> {
-        let stream = self.stream(session, operation).await?;
+        let stream = self.stream.get(session, operation, open).await?;
         let id = self.last_id.fetch_add(1, Ordering::Relaxed) + 1;
         lock(&stream.listeners).insert(id, listener.clone());
         if stream.send.send(Request::Watch(id, key)).is_err() && lock(&stream.listeners).remove(&id).is_some() {
@@ -75,39 +75,17 @@ impl Watches {
         Ok(Watching { id, stream: Arc::downgrade(&stream) })
     }
 
-    async fn stream(&self, session: &Session, operation: Operation) -> Result<Arc<Stream>, Failed> {
-        let endpoint = session.index();
-        let usable = |stream: &Arc<Stream>| stream.endpoint == endpoint && !stream.send.is_closed();
-        if let Some(stream) = lock(&self.stream).as_ref().filter(|stream| usable(stream)) {
-            return Ok(stream.clone());
-        }
-        let link = session.link(endpoint, operation).await?;
-        let mut slot = lock(&self.stream);
-        if let Some(stream) = slot.as_ref().filter(|stream| usable(stream)) {
-            return Ok(stream.clone());
-        }
-        let stream = Stream::open(endpoint, link);
-        if let Some(old) = slot.replace(stream.clone()) {
-            old.task.abort();
-        }
-        Ok(stream)
-    }
-
     /// Ends the stream if it leads to this endpoint.
     pub(crate) fn close_to(&self, endpoint: usize) {
-        if let Some(stream) = lock(&self.stream).take_if(|stream| stream.endpoint == endpoint) {
-            stream.task.abort();
-        }
+        self.stream.close_to(endpoint);
     }
 }
 
-impl Stream {
-    fn open(endpoint: usize, link: Link) -> Arc<Self> {
-        let (send, requests) = mpsc::unbounded_channel();
-        let listeners = Listeners::default();
-        let task = tokio::spawn(run(link, requests, OnEnd(listeners.clone()))).abort_handle();
-        Arc::new(Self { endpoint, listeners, send, task })
-    }
+fn open(endpoint: usize, link: Link) -> Stream<Request, Listeners> {
+    let (send, requests) = mpsc::unbounded_channel();
+    let listeners = Listeners::default();
+    let task = tokio::spawn(run(endpoint, link, requests, OnEnd(listeners.clone()))).abort_handle();
+    Stream { endpoint, send, listeners, task }
 }
 
 impl Drop for Watching {
@@ -139,10 +117,10 @@ impl Drop for OnEnd {
     }
 }
 
-async fn run(mut link: Link, mut requests: mpsc::UnboundedReceiver<Request>, listeners: OnEnd) {
-    let end = match open(&mut link, &mut requests).await {
+async fn run(endpoint: usize, mut link: Link, mut requests: mpsc::UnboundedReceiver<Request>, listeners: OnEnd) {
+    let end = match begin(&mut link, &mut requests).await {
         Ok(Some((sender, responses))) => tokio::select! {
-            end = read(responses, &listeners.0) => end,
+            end = read(endpoint, responses, &listeners.0) => end,
             end = write(sender, &mut requests) => end,
         },
         Ok(None) => return,
@@ -153,7 +131,7 @@ async fn run(mut link: Link, mut requests: mpsc::UnboundedReceiver<Request>, lis
     listeners.tell(&end.to_string().into());
 }
 
-async fn open(
+async fn begin(
     link: &mut Link,
     requests: &mut mpsc::UnboundedReceiver<Request>,
 ) -> Result<Option<(WatchRequestSender, WatchResponseStream)>, Error> {
@@ -184,11 +162,11 @@ async fn write(mut sender: WatchRequestSender, requests: &mut mpsc::UnboundedRec
     Error::WatchError("nobody needs it any more".to_owned())
 }
 
-async fn read(mut responses: WatchResponseStream, listeners: &Listeners) -> Error {
+async fn read(endpoint: usize, mut responses: WatchResponseStream, listeners: &Listeners) -> Error {
     loop {
         match responses.message().await {
             Ok(Some(response)) => {
-                if let Some(end) = take_in(&response, listeners) {
+                if let Some(end) = take_in(endpoint, &response, listeners) {
                     return end;
                 }
             }
@@ -199,7 +177,7 @@ async fn read(mut responses: WatchResponseStream, listeners: &Listeners) -> Erro
 }
 
 /// Passes a response on to who it is for. An error where the whole stream must begin anew.
-fn take_in(response: &WatchResponse, listeners: &Listeners) -> Option<Error> {
+fn take_in(endpoint: usize, response: &WatchResponse, listeners: &Listeners) -> Option<Error> {
     let id = response.watch_id();
     if response.canceled() {
         // Also the answer to a cancellation of ours; then nobody listens any more.
@@ -217,8 +195,10 @@ fn take_in(response: &WatchResponse, listeners: &Listeners) -> Option<Error> {
     if response.created() {
         listener(News::Live);
     }
-    if response.events().iter().any(|event| event.event_type() == EventType::Delete) {
-        listener(News::Deleted);
+    if let Some(event) = response.events().iter().rfind(|event| event.event_type() == EventType::Delete) {
+        // One that can't be told by its revision is known nowhere.
+        let revision = event.kv().map_or(i64::MAX, KeyValue::mod_revision);
+        listener(News::Deleted(Deletion { revision, endpoint }));
     }
     None
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use lock_core::{BackendError, BreakOutcome, FencingToken, Finding, LockAdmin, LockKey, LockRecord, Operation};
-use redis::{FromRedisValue, Value, cmd, pipe};
+use redis::{FromRedisValue, Pipeline, Value, cmd, pipe};
 
 use crate::backend::RedisBackend;
 use crate::error::Failure;
@@ -15,16 +15,19 @@ use crate::shared::{Shared, failing, odd};
 
 /// How many names a step of a listing may look at.
 const STEP: u32 = 1_000;
+/// How much of a value is asked for. Ours are shorter (a key and a label of full length, escaped, are below 8 KiB); a
+/// foreign one of any length says nothing anyway.
+const LONGEST: u32 = 16 * 1_024;
 
 #[async_trait]
 impl LockAdmin for RedisBackend {
     async fn inspect(&self, key: &LockKey) -> Result<Option<LockRecord>, BackendError> {
         let names = self.shared.names.of(key);
         let mut commands = pipe();
-        commands.add_command(cmd("GET").arg(&names.lock).take()).add_command(cmd("PTTL").arg(&names.lock).take());
+        ask(&mut commands, &names.lock);
         let fail = failing(Operation::Inspect, key);
         match self.shared.topology.send_all(&names, &commands).await.map_err(&fail)?.as_slice() {
-            [Value::Nil, _] | [_, Value::Int(-2)] => Ok(None),
+            [_, Value::Int(-2)] => Ok(None),
             [Value::BulkString(value), Value::Int(left)] => Ok(Some(record::describe(key, &names.lock, value, *left))),
             other => Err(fail(odd(&Value::Array(other.to_vec())))),
         }
@@ -102,7 +105,7 @@ impl Shared {
         }
         let mut commands = pipe();
         for (_, name) in &names {
-            commands.add_command(cmd("GET").arg(name).take()).add_command(cmd("PTTL").arg(name).take());
+            ask(&mut commands, name);
         }
         let answers = master.send_each(&commands).await?;
         for ((key, name), answer) in names.into_iter().zip(answers.chunks(2)) {
@@ -115,4 +118,10 @@ impl Shared {
         }
         Ok(())
     }
+}
+
+/// Asks for a lock's value and its remaining ms: -2 if it isn't there, -1 if it has no expiry.
+fn ask(commands: &mut Pipeline, name: &str) {
+    commands.add_command(cmd("GETRANGE").arg(name).arg(0).arg(LONGEST - 1).take());
+    commands.add_command(cmd("PTTL").arg(name).take());
 }

@@ -30,7 +30,7 @@ impl fmt::Debug for RedisBackend {
 /// What a Redis server can do.
 pub(crate) fn capabilities() -> Capabilities {
     Capabilities::new("redis")
-        // Tokens are written for ten milliseconds ahead, and a lease must outlive that.
+        // A shorter lease would be over before its grant is told.
         .with_ttl_range(Duration::from_millis(10), Ttl::MAX, Duration::from_millis(1))
         .with_tokens(TokenDurability::DataLoss)
         .with_wake_up(WakeUp::Notified, wait::WITHIN)
@@ -50,8 +50,9 @@ impl LockBackend for RedisBackend {
     }
 
     /// Dropping this future keeps the place in the queue, until `release` withdraws it.
-    async fn wait(&self, request: &AcquireRequest, _seen: &Contention) -> Result<(), BackendError> {
-        self.shared.wait(request).await
+    async fn wait(&self, request: &AcquireRequest, seen: &Contention) -> Result<(), BackendError> {
+        let ttl = capabilities().grantable(request.ttl()).map_err(|error| error.with_key(request.key()))?;
+        self.shared.wait(request, ttl, seen).await
     }
 
     async fn renew(&self, lease: &Lease) -> Result<Renewal, BackendError> {

@@ -4,12 +4,13 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lock_core::{BackendError, ErrorKind, Operation, OwnerId};
+use lock_core::{BackendError, ErrorKind, Operation, OwnerId, Retry};
 
 use crate::backend::RedisBackend;
 use crate::connector::{Address, Servers, Settings};
 use crate::names::{Names, check_prefix};
 use crate::shared::{Replication, Shared};
+use crate::tls::Tls;
 
 /// Replicas are waited for shorter than this: the supervisor ends a call after 2 s, and connecting takes some of them.
 const LONGEST_REPLICATION: Duration = Duration::from_secs(1);
@@ -26,32 +27,6 @@ pub struct RedisBuilder {
     tls: Option<Tls>,
     replication: Option<Replication>,
     call_limit: Duration,
-}
-
-/// How to speak TLS. As PEM texts, so that the files may be read by whoever is allowed to.
-#[derive(Clone, Default)]
-pub struct Tls {
-    pub(crate) authorities: Option<Vec<u8>>,
-    pub(crate) client: Option<(Vec<u8>, Vec<u8>)>,
-}
-
-impl Tls {
-    /// Trusts the authorities of the operating system, and shows no certificate of its own.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Trusts these authorities alone (PEM).
-    pub fn with_authorities(mut self, pem: impl Into<Vec<u8>>) -> Self {
-        self.authorities = Some(pem.into());
-        self
-    }
-
-    /// Shows this certificate chain and proves it with this key (both PEM).
-    pub fn with_client(mut self, certificates: impl Into<Vec<u8>>, key: impl Into<Vec<u8>>) -> Self {
-        self.client = Some((certificates.into(), key.into()));
-        self
-    }
 }
 
 impl RedisBuilder {
@@ -158,7 +133,11 @@ impl RedisBuilder {
         };
         let names = Names::new(&self.prefix, &OwnerId::mint().to_string());
         let shared = Shared::new(self.servers, &Arc::new(settings), names, self.replication);
-        shared.topology.open().await.map_err(|failure| failure.during(Operation::Connect))?;
+        shared.topology.open().await.map_err(|failure| {
+            let error = failure.during(Operation::Connect);
+            // Later it may be that a file is being replaced; at the beginning it is wrong.
+            if error.kind() == ErrorKind::InvalidConfiguration { error.with_retry(Retry::Permanent) } else { error }
+        })?;
         Ok(RedisBackend { shared })
     }
 }
@@ -198,11 +177,5 @@ impl fmt::Debug for RedisBuilder {
             .field("database", &self.database)
             .field("tls", &self.tls.is_some())
             .finish_non_exhaustive()
-    }
-}
-
-impl fmt::Debug for Tls {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Tls").field("client", &self.client.is_some()).finish_non_exhaustive()
     }
 }

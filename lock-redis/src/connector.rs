@@ -1,4 +1,6 @@
-//! How a connection is made: addresses, passwords, TLS, and asking Sentinel which server is the master.
+//! How a connection is made: addresses, passwords, TLS.
+
+mod sentinel;
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,15 +8,13 @@ use std::time::Duration;
 
 use redis::aio::{AsyncPushSender, MultiplexedConnection};
 use redis::io::tcp::TcpSettings;
-use redis::sentinel::{SentinelClient, SentinelClientBuilder, SentinelServerType};
 use redis::{
-    AsyncConnectionConfig, Client, ClientTlsConfig, ConnectionAddr, ConnectionInfo, IntoConnectionInfo,
-    ProtocolVersion, RedisConnectionInfo, RedisResult, TlsCertificates, TlsMode,
+    AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, ProtocolVersion,
+    RedisConnectionInfo, RedisResult, TlsCertificates,
 };
-use tokio::task::JoinSet;
-use tokio::time::timeout;
 
-use crate::builder::Tls;
+use crate::tls::{Tls, unusable};
+use sentinel::Sentinel;
 
 /// A server's host and port.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -55,16 +55,6 @@ enum To {
     Master(Vec<Arc<Sentinel>>),
 }
 
-/// One sentinel, and the master that it is asked for. The driver can ask several, but takes their answers in order: a
-/// first one that hangs would hang all.
-struct Sentinel {
-    settings: Arc<Settings>,
-    address: Address,
-    name: String,
-    /// The mutex is for the driver, whose client counts while it asks.
-    kept: tokio::sync::Mutex<Option<Box<SentinelClient>>>,
-}
-
 impl Address {
     pub(crate) fn new(host: impl Into<String>, port: u16) -> Self {
         Self { host: host.into(), port }
@@ -102,13 +92,12 @@ impl Settings {
         login
     }
 
-    fn certificates(&self) -> Option<TlsCertificates> {
-        let tls = self.tls.as_ref()?;
-        // The driver panics without a provider. Another one that the program installed is as good.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let client_tls =
-            tls.client.clone().map(|(client_cert, client_key)| ClientTlsConfig { client_cert, client_key });
-        Some(TlsCertificates { client_tls, root_cert: tls.authorities.clone() })
+    /// `None` without TLS.
+    async fn certificates(&self) -> RedisResult<Option<TlsCertificates>> {
+        match &self.tls {
+            Some(tls) => tls.certificates().await.map(Some),
+            None => Ok(None),
+        }
     }
 
     fn info(&self, address: &Address) -> RedisResult<ConnectionInfo> {
@@ -138,15 +127,7 @@ impl Connector {
     pub(crate) fn to_master(settings: &Arc<Settings>, sentinels: &[Address], name: &str) -> Self {
         let list: Vec<_> = sentinels.iter().map(Address::to_string).collect();
         let shown = format!("the master \"{name}\" of the sentinels {}", list.join(",")).into();
-        let sentinel = |address: &Address| {
-            Arc::new(Sentinel {
-                settings: settings.clone(),
-                address: address.clone(),
-                name: name.to_owned(),
-                kept: tokio::sync::Mutex::default(),
-            })
-        };
-        let sentinels = sentinels.iter().map(sentinel).collect();
+        let sentinels = sentinels.iter().map(|address| Sentinel::new(settings, address, name)).collect();
         Self { settings: settings.clone(), to: To::Master(sentinels), shown }
     }
 
@@ -168,94 +149,17 @@ impl Connector {
             .set_pipeline_buffer_size(1024)
             .set_push_sender(push);
         let client = match &self.to {
-            To::Server(address) => self.client(address)?,
-            To::Master(sentinels) => first_answer(sentinels, self.limit() / 2).await?,
+            To::Server(address) => self.client(address).await?,
+            To::Master(sentinels) => sentinel::master_of(sentinels, self.limit() / 2).await?,
         };
         client.get_multiplexed_async_connection_with_config(&config).await
     }
 
-    fn client(&self, address: &Address) -> RedisResult<Client> {
+    async fn client(&self, address: &Address) -> RedisResult<Client> {
         let info = self.settings.info(address)?;
-        match self.settings.certificates() {
-            Some(certificates) => Client::build_with_tls(info, certificates),
+        match self.settings.certificates().await? {
+            Some(certificates) => Client::build_with_tls(info, certificates).map_err(|error| unusable(&error)),
             None => Client::open(info),
         }
-    }
-}
-
-/// Asks all sentinels at once; the first that names a master which says that it is one decides.
-async fn first_answer(sentinels: &[Arc<Sentinel>], limit: Duration) -> RedisResult<Client> {
-    let mut answers = JoinSet::new();
-    for sentinel in sentinels {
-        let sentinel = sentinel.clone();
-        answers.spawn(async move { timeout(limit, sentinel.master()).await });
-    }
-    let mut failed = None;
-    while let Some(answer) = answers.join_next().await {
-        match answer {
-            Ok(Ok(Ok(client))) => return Ok(client),
-            Ok(Ok(Err(error))) => failed = Some(error),
-            // It said nothing in time.
-            Ok(Err(_)) | Err(_) => {}
-        }
-    }
-    Err(failed.unwrap_or_else(|| std::io::Error::from(std::io::ErrorKind::TimedOut).into()))
-}
-
-impl Sentinel {
-    async fn master(&self) -> RedisResult<Client> {
-        let mut kept = self.kept.lock().await;
-        let mut client = match kept.take() {
-            Some(client) => client,
-            None => self.client(self.settings.password.is_some())?,
-        };
-        let mut answer = client.async_get_client().await;
-        if let Err(first) = &answer
-            && first.kind() == redis::ErrorKind::AuthenticationFailed
-            && self.settings.password.is_some()
-        {
-            // Most sentinels have no password, and refuse the one that is for the servers.
-            client = self.client(false)?;
-            let again = client.async_get_client().await;
-            if !again.as_ref().is_err_and(|again| again.code() == Some("NOAUTH")) {
-                answer = again;
-            }
-        }
-        if answer.is_ok() {
-            *kept = Some(client);
-        }
-        answer
-    }
-
-    /// The same certificates for the sentinel as for the servers, and the same password if `with_password`.
-    fn client(&self, with_password: bool) -> RedisResult<Box<SentinelClient>> {
-        let settings = &self.settings;
-        let addresses = vec![settings.addr(&self.address)];
-        let mut builder = SentinelClientBuilder::new(addresses, &self.name, SentinelServerType::Master)?
-            .set_client_to_redis_db(settings.database)
-            .set_client_to_redis_protocol(ProtocolVersion::RESP3)
-            .set_client_to_redis_tcp_settings(tcp());
-        if let Some(user) = &settings.user {
-            builder = builder.set_client_to_redis_username(user);
-        }
-        if let Some(password) = &settings.password {
-            builder = builder.set_client_to_redis_password(password);
-        }
-        if with_password {
-            if let Some(user) = &settings.user {
-                builder = builder.set_client_to_sentinel_username(user);
-            }
-            if let Some(password) = &settings.password {
-                builder = builder.set_client_to_sentinel_password(password);
-            }
-        }
-        if let Some(certificates) = settings.certificates() {
-            builder = builder
-                .set_client_to_redis_tls_mode(TlsMode::Secure)
-                .set_client_to_redis_certificates(certificates.clone())
-                .set_client_to_sentinel_tls_mode(TlsMode::Secure)
-                .set_client_to_sentinel_certificates(certificates);
-        }
-        builder.build().map(Box::new)
     }
 }

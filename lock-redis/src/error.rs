@@ -1,11 +1,15 @@
 //! From the driver's and the server's errors to the backend's, each with what the reader can do.
 
+mod verdict;
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use lock_core::{BackendError, ErrorKind, Operation, Outcome, Retry};
 use redis::RedisError;
+
+use verdict::{PASSWORD, Verdict, of_refusal};
 
 /// Why a command has no good answer. Names the server, never the password.
 #[derive(Debug, Clone)]
@@ -26,14 +30,11 @@ pub(crate) enum Failure {
     Odd { to: Arc<str>, answer: String },
 }
 
-/// What a server's word means: kind, whether to try again, whether it may have been done, what to do.
-struct Verdict(ErrorKind, Retry, Outcome, &'static str);
-
 impl Failure {
     /// As the backend's error in `operation`.
     pub(crate) fn during(self, operation: Operation) -> BackendError {
         let message = self.to_string();
-        let Verdict(kind, retry, outcome, advice) = self.verdict();
+        let Verdict { kind, retry, outcome, advice } = self.verdict();
         let error = BackendError::new(kind, operation, message).with_retry(retry).with_outcome(outcome);
         let error = if advice.is_empty() { error } else { error.with_advice(advice) };
         match self {
@@ -71,34 +72,34 @@ impl Failure {
             Self::NoConnection { error, .. } => match error.code() {
                 // A server that is full, still loads, or has other words for "later".
                 Some(code) => {
-                    let Verdict(kind, retry, _, advice) = of_code(code, error.detail().unwrap_or_default());
-                    Verdict(kind, retry, Outcome::NotApplied, advice)
+                    let verdict = of_refusal(code, error.detail().unwrap_or_default());
+                    Verdict { outcome: Outcome::NotApplied, ..verdict }
                 }
                 None => of_connecting(error),
             },
-            Self::NotConnectedWithin { .. } => Verdict(
+            Self::NotConnectedWithin { .. } => Verdict::new(
                 ErrorKind::Unavailable,
                 Retry::Transient,
                 Outcome::NotApplied,
                 "is the server running, and is the address right?",
             ),
-            Self::Broken { .. } => Verdict(ErrorKind::Unavailable, Retry::Transient, Outcome::Unknown, ""),
-            Self::NoAnswer { .. } => Verdict(
+            Self::Broken { .. } => Verdict::new(ErrorKind::Unavailable, Retry::Transient, Outcome::Unknown, ""),
+            Self::NoAnswer { .. } => Verdict::new(
                 ErrorKind::TimedOut,
                 Retry::Transient,
                 Outcome::Unknown,
                 "look at the server with `redis-cli --latency` and `SLOWLOG GET`",
             ),
             Self::Refused { error, .. } => {
-                of_code(error.code().unwrap_or_default(), error.detail().unwrap_or_default())
+                of_refusal(error.code().unwrap_or_default(), error.detail().unwrap_or_default())
             }
-            Self::NoMaster { .. } => Verdict(
+            Self::NoMaster { .. } => Verdict::new(
                 ErrorKind::Unavailable,
                 Retry::Transient,
                 Outcome::NotApplied,
                 "look with `CLUSTER INFO` and `CLUSTER SLOTS`; a failover may be under way",
             ),
-            Self::Odd { .. } => Verdict(
+            Self::Odd { .. } => Verdict::new(
                 ErrorKind::Protocol,
                 Retry::Permanent,
                 Outcome::Unknown,
@@ -113,15 +114,20 @@ pub(crate) fn shown(answer: &impl fmt::Debug) -> String {
     format!("{answer:?}").chars().take(200).collect()
 }
 
+/// Of an error that came before anything was sent.
 fn of_connecting(error: &RedisError) -> Verdict {
     use redis::ErrorKind as Driver;
-    const PASSWORD: &str = "check user and password in the URL, and `ACL LIST` on the server";
     let (kind, retry, advice) = match error.kind() {
         Driver::AuthenticationFailed => (ErrorKind::PermissionDenied, Retry::Permanent, PASSWORD),
         Driver::RESP3NotSupported => {
             (ErrorKind::InvalidConfiguration, Retry::Permanent, "Redis 7.0 or newer, or Valkey, is needed")
         }
-        Driver::InvalidClientConfig => (ErrorKind::InvalidConfiguration, Retry::Permanent, "check the URL"),
+        // Files of certificates that are being replaced: the next connection reads them again.
+        Driver::InvalidClientConfig => (
+            ErrorKind::InvalidConfiguration,
+            Retry::Transient,
+            "check the URL, and the files that `ca=`, `cert=` and `key=` name",
+        ),
         Driver::MasterNameNotFoundBySentinel => {
             (ErrorKind::Unavailable, Retry::Transient, "check the master's name with `SENTINEL MASTERS`")
         }
@@ -133,7 +139,7 @@ fn of_connecting(error: &RedisError) -> Verdict {
         ),
         _ => (ErrorKind::Unavailable, Retry::Transient, "is the server running, and is the address right?"),
     };
-    Verdict(kind, retry, Outcome::NotApplied, advice)
+    Verdict::new(kind, retry, Outcome::NotApplied, advice)
 }
 
 fn is_tls(error: &RedisError) -> bool {
@@ -142,70 +148,6 @@ fn is_tls(error: &RedisError) -> bool {
     let shared = std::error::Error::source(error).and_then(|source| source.downcast_ref::<Shared>());
     let io = shared.and_then(|shared| shared.downcast_ref::<std::io::Error>());
     io.and_then(std::io::Error::get_ref).is_some_and(<dyn std::error::Error + Send + Sync>::is::<rustls::Error>)
-}
-
-/// The first word of a server's error decides.
-fn of_code(code: &str, detail: &str) -> Verdict {
-    use ErrorKind::{Conflict, InvalidConfiguration, PermissionDenied, Protocol, ResourceExhausted, Unavailable};
-    use Outcome::{NotApplied, Unknown};
-    use Retry::{Permanent, Transient};
-    match code {
-        "LOADING" => Verdict(Unavailable, Transient, NotApplied, "the server is reading its data; wait"),
-        "BUSY" => Verdict(Unavailable, Transient, NotApplied, "another script runs too long: `SCRIPT KILL` ends it"),
-        "READONLY" => {
-            Verdict(Unavailable, Transient, NotApplied, "this is a replica now; name the master, or use Sentinel")
-        }
-        "MOVED" | "ASK" => Verdict(
-            Unavailable,
-            Transient,
-            NotApplied,
-            "with redis+cluster:// it passes when the slot has moved; another URL can't be used with a cluster",
-        ),
-        "TRYAGAIN" | "CLUSTERDOWN" | "MASTERDOWN" => {
-            Verdict(Unavailable, Transient, NotApplied, "look with `CLUSTER INFO` or `INFO replication`")
-        }
-        "NOREPLICAS" => {
-            Verdict(Unavailable, Transient, NotApplied, "too few replicas are connected (min-replicas-to-write)")
-        }
-        "NOSCRIPT" => {
-            Verdict(Unavailable, Transient, NotApplied, "scripts were flushed; the next try sends them again")
-        }
-        "OOM" => Verdict(
-            ResourceExhausted,
-            Transient,
-            NotApplied,
-            "the server is full (maxmemory): locks can be renewed and released, not acquired; make room",
-        ),
-        "MISCONF" => {
-            Verdict(ResourceExhausted, Transient, NotApplied, "the server can't save to its disk and refuses writes")
-        }
-        "WRONGTYPE" => {
-            Verdict(Conflict, Permanent, NotApplied, "something that isn't a lock has this name; use another `prefix=`")
-        }
-        "NOAUTH" | "WRONGPASS" => Verdict(
-            PermissionDenied,
-            Permanent,
-            NotApplied,
-            "check user and password in the URL, and `ACL LIST` on the server",
-        ),
-        "NOPERM" => Verdict(
-            PermissionDenied,
-            Permanent,
-            NotApplied,
-            "the user needs certain commands, keys and channels: see the rule in docs/backends/redis.md",
-        ),
-        "ERR" if detail.contains("max number of clients") => {
-            Verdict(ResourceExhausted, Transient, NotApplied, "the server has as many clients as maxclients allows")
-        }
-        "ERR" if detail.contains("DB index") || detail.contains("SELECT is not allowed") => Verdict(
-            InvalidConfiguration,
-            Permanent,
-            NotApplied,
-            "the server has no such database; check the number in the URL",
-        ),
-        // Not known to be refused as a whole: a script may have stopped half-way.
-        _ => Verdict(Protocol, Permanent, Unknown, ""),
-    }
 }
 
 impl fmt::Display for Failure {
@@ -228,58 +170,6 @@ impl fmt::Display for Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// What servers say (7.0, word for word), and what that means.
-    #[test]
-    fn fault_36_each_word_of_a_server_has_its_kind() {
-        use ErrorKind::{Conflict, InvalidConfiguration, PermissionDenied, Protocol, ResourceExhausted, Unavailable};
-        use Outcome::{NotApplied, Unknown};
-        for (line, kind, is_transient, outcome) in [
-            ("LOADING Redis is loading the dataset in memory", Unavailable, true, NotApplied),
-            (
-                "BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.",
-                Unavailable,
-                true,
-                NotApplied,
-            ),
-            ("READONLY You can't write against a read only replica.", Unavailable, true, NotApplied),
-            ("MOVED 3999 127.0.0.1:6381", Unavailable, true, NotApplied),
-            ("ASK 3999 127.0.0.1:6381", Unavailable, true, NotApplied),
-            ("TRYAGAIN Multiple keys request during rehashing of slot", Unavailable, true, NotApplied),
-            ("CLUSTERDOWN The cluster is down", Unavailable, true, NotApplied),
-            (
-                "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.",
-                Unavailable,
-                true,
-                NotApplied,
-            ),
-            ("NOREPLICAS Not enough good replicas to write.", Unavailable, true, NotApplied),
-            ("NOSCRIPT No matching script. Please use EVAL.", Unavailable, true, NotApplied),
-            ("OOM command not allowed when used memory > 'maxmemory'.", ResourceExhausted, true, NotApplied),
-            (
-                "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk.",
-                ResourceExhausted,
-                true,
-                NotApplied,
-            ),
-            ("ERR max number of clients reached", ResourceExhausted, true, NotApplied),
-            ("WRONGTYPE Operation against a key holding the wrong kind of value", Conflict, false, NotApplied),
-            ("NOAUTH Authentication required.", PermissionDenied, false, NotApplied),
-            ("WRONGPASS invalid username-password pair or user is disabled.", PermissionDenied, false, NotApplied),
-            ("NOPERM User app has no permissions to run the 'set' command", PermissionDenied, false, NotApplied),
-            ("ERR DB index is out of range", InvalidConfiguration, false, NotApplied),
-            ("ERR unknown command 'EVALSHA'", Protocol, false, Unknown),
-            ("SOMETHING new", Protocol, false, Unknown),
-        ] {
-            let value = redis::parse_redis_value(format!("-{line}\r\n").as_bytes()).unwrap();
-            let error = value.extract_error().unwrap_err();
-            let failure = Failure::Refused { to: "h:1".into(), error };
-            let error = failure.during(Operation::Acquire);
-            assert_eq!((error.kind(), error.is_transient(), error.outcome()), (kind, is_transient, outcome), "{line}");
-            let (code, detail) = line.split_once(' ').unwrap();
-            assert!(error.message().contains(code) && error.message().contains(detail), "{line}: {error}");
-        }
-    }
 
     #[test]
     fn what_was_never_sent_is_not_applied_and_what_may_have_been_is_unknown() {

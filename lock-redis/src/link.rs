@@ -10,6 +10,7 @@ use redis::{Cmd, Pipeline, PushInfo, PushKind, RedisResult, Value, cmd};
 use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 
+use crate::batch::Batch;
 use crate::connector::Connector;
 use crate::error::{Failure, shown};
 use crate::inbox::Inbox;
@@ -38,6 +39,7 @@ type Answer<T> = Result<RedisResult<T>, Elapsed>;
 #[derive(Clone)]
 struct Live {
     connection: MultiplexedConnection,
+    batch: Arc<Batch>,
     number: u64,
 }
 
@@ -58,6 +60,18 @@ impl Link {
     /// Connects unless there is a connection; answers its number.
     pub(crate) async fn open(&self) -> Result<u64, Failure> {
         Ok(self.live().await?.number)
+    }
+
+    /// Sends a command; if it may be `together` with others, in one write with those that are sent at the same moment. An
+    /// error that the server answers is a failure.
+    pub(crate) async fn call(&self, command: Cmd, together: bool) -> Result<Value, Failure> {
+        if !together {
+            return self.send(&command).await;
+        }
+        let Live { connection, batch, number } = self.live().await?;
+        let limit = self.connector.limit();
+        let answer = timeout(limit, batch.call(connection, command)).await;
+        self.judge(number, answer.map(|answer| answer.and_then(Value::extract_error)), limit)
     }
 
     /// Sends a command; an error that the server answers is a failure.
@@ -195,16 +209,11 @@ impl Link {
         match timeout(limit, connect).await {
             Ok(Ok(connection)) => {
                 tracing::debug!(server = self.shown(), number, "connected");
-                Ok(Live { connection, number })
+                Ok(Live { connection, batch: Arc::default(), number })
             }
             Ok(Err(error)) => Err(Failure::NoConnection { to: to.clone(), error }),
             Err(_) => Err(Failure::NotConnectedWithin { to: to.clone(), limit }),
         }
-    }
-
-    /// The next call makes a new connection.
-    pub(crate) fn drop_connection(&self) {
-        *lock(&self.live) = None;
     }
 
     /// Whether there is a connection, as far as is known.

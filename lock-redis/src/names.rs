@@ -55,7 +55,7 @@ impl Names {
         &self.channel
     }
 
-    /// This client's channel of one lock, in the lock's slot: for a cluster.
+    /// A channel of this client in the lock's slot: for a cluster.
     pub(crate) fn shard_channel(&self, names: &LockNames) -> String {
         companion(&names.lock, &format!("@{}", self.client))
     }

@@ -1,9 +1,10 @@
 //! A lock's value: one line of JSON that people can read, and that the scripts take apart at its first fields.
 //!
 //! ```text
-//! {"token":1790000000000000,"owner":"0f…","wake":"distlock:@…","key":"deploy","host":"web-1","pid":12345,…}
+//! {"token":1790000000000000,"owner":"0f…","at":1790000000000000,"wake":"distlock:@…","key":"deploy","host":"web-1",…}
 //! ```
-//! The server writes the token and the owner, the client the rest: its *body*.
+//! The server writes the token, the owner, and when the lock was granted (Unix time in microseconds), the client the rest:
+//! its *body*.
 
 use std::time::{Duration, SystemTime};
 
@@ -21,7 +22,6 @@ struct Body<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     label: Option<&'a str>,
     ttl_ms: u64,
-    acquired_at: String,
 }
 
 /// A value of ours, as far as it can be read.
@@ -29,14 +29,12 @@ struct Body<'a> {
 struct Value {
     token: u64,
     owner: String,
-    #[serde(default)]
-    reserved: bool,
+    at: Option<u64>,
     host: Option<String>,
     pid: Option<u32>,
     program: Option<String>,
     label: Option<String>,
     ttl_ms: Option<u64>,
-    acquired_at: Option<String>,
 }
 
 /// The body of a request's record, without its opening brace. `wake` is the channel on which the holder listens.
@@ -50,7 +48,6 @@ pub(crate) fn body(request: &AcquireRequest, wake: &str) -> String {
         program: holder.program(),
         label: holder.label(),
         ttl_ms: request.ttl().as_millis(),
-        acquired_at: humantime::format_rfc3339_micros(SystemTime::now()).to_string(),
     };
     let mut text = serde_json::to_string(&body).expect("strings and numbers always become JSON");
     text.remove(0);
@@ -70,12 +67,12 @@ pub(crate) fn describe(key: &LockKey, name: &str, value: &[u8], left_ms: i64) ->
             None => record,
         };
     };
-    // What is only kept for a waiter has no token that anybody was told.
-    let record = if value.reserved { record } else { record.with_grant(owner, FencingToken::new(value.token)) };
+    let record = record.with_grant(owner, FencingToken::new(value.token));
     let record = record.with_description(value.host, value.pid, value.program, value.label);
-    let record = match value.acquired_at.and_then(|at| humantime::parse_rfc3339(&at).ok()) {
-        Some(at) if !value.reserved => record.with_acquired_at(at),
-        _ => record,
+    let at = value.at.and_then(|at| SystemTime::UNIX_EPOCH.checked_add(Duration::from_micros(at)));
+    let record = match at {
+        Some(at) => record.with_acquired_at(at),
+        None => record,
     };
     match (value.ttl_ms.and_then(|ms| Ttl::new(Duration::from_millis(ms)).ok()), left) {
         (Some(ttl), left) => record.with_lease(ttl, left),
@@ -98,25 +95,17 @@ mod tests {
         let key = LockKey::new("a\n\"b\"").unwrap();
         let request = AcquireRequest::new(key.clone(), Ttl::default());
         let body = body(&request, "p:@c");
-        let value = format!(r#"{{"token":17,"owner":"{}",{body}"#, request.owner());
+        let value = format!(r#"{{"token":17,"owner":"{}","at":1790000000000000,{body}"#, request.owner());
         let record = describe(&key, "n", value.as_bytes(), 1_500);
         assert_eq!(record.token(), Some(FencingToken::new(17)));
         assert_eq!((record.owner(), record.pid()), (Some(request.owner()), Some(std::process::id())));
         assert_eq!(record.expires_in(), Some(Duration::from_millis(1_500)));
+        let at = record.acquired_at().unwrap().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+        assert_eq!(at, Duration::from_secs(1_790_000_000));
         for foreign in ["", "x", "{}", r#"{"token":1,"owner":"me"}"#, "\u{ff}"] {
             assert!(!is_ours(foreign.as_bytes()));
             let record = describe(&key, "n", foreign.as_bytes(), -1);
             assert_eq!(record, LockRecord::unknown(key.clone()).with_location("n"));
         }
-    }
-
-    #[test]
-    fn what_is_kept_for_a_waiter_shows_no_token() {
-        let key = LockKey::new("k").unwrap();
-        let request = AcquireRequest::new(key.clone(), Ttl::default());
-        let value = format!(r#"{{"token":17,"owner":"{}","reserved":true,{}"#, request.owner(), body(&request, "c"));
-        let record = describe(&key, "n", value.as_bytes(), 400);
-        assert_eq!((record.token(), record.acquired_at()), (None, None));
-        assert_eq!(record.pid(), Some(std::process::id()));
     }
 }

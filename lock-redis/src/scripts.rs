@@ -4,21 +4,20 @@ use redis::{Cmd, Script, cmd};
 
 use crate::names::LockNames;
 
-/// How long a lock is kept for a waiter that was woken, and so the longest that one which hangs delays the next.
-pub(crate) const CLAIM_MS: u64 = 500;
 /// How long the last token of a lock is remembered. It is needed only if the server's clock goes back, and by less than
 /// this; without an end, keys that are used once would stay for ever.
 const LAST_TOKEN_MS: u64 = 7 * 24 * 3_600_000;
 
-/// What a value of ours begins with: token, owner, and the word "reserved" if it is only kept for that owner.
-const HOLDER: &str = r#"^{"token":(%d+),"owner":"(%x+)","(%w+)""#;
+/// What a value of ours begins with: token and owner.
+const HOLDER: &str = r#"^{"token":(%d+),"owner":"(%x+)","#;
 
 /// What several steps have in common. A function costs a quarter of a microsecond each time a script that has it runs,
 /// so parts stand where they are needed, and not at the top.
 const PARTS: &[(&str, &str)] = &[
-    ("fresh_token", include_str!("scripts/fresh_token.lua")),
     ("pass_on", include_str!("scripts/pass_on.lua")),
-    ("next_token", include_str!("scripts/next_token.lua")),
+    ("hand_on", include_str!("scripts/hand_on.lua")),
+    ("time", include_str!("scripts/time.lua")),
+    ("after_last", include_str!("scripts/after_last.lua")),
 ];
 
 /// One step.
@@ -26,6 +25,8 @@ const PARTS: &[(&str, &str)] = &[
 pub(crate) struct Step {
     script: Script,
     source: String,
+    /// It may go in one write with other calls'. Renewals go by themselves: they must not wait for another's task.
+    pub(crate) together: bool,
 }
 
 /// All steps, for one kind of server.
@@ -41,19 +42,16 @@ pub(crate) struct Scripts {
 impl Scripts {
     /// `publish` is the command that wakes a waiter: `PUBLISH`, in a cluster `SPUBLISH`.
     pub(crate) fn new(publish: &str) -> Self {
-        let constants = format!(
-            "local CLAIM_MS, LAST_TOKEN_MS, PUBLISH, HOLDER = {CLAIM_MS}, {LAST_TOKEN_MS}, '{publish}', \
-             '{HOLDER}'\n"
-        );
+        let constants = format!("local LAST_TOKEN_MS, PUBLISH, HOLDER = {LAST_TOKEN_MS}, '{publish}', '{HOLDER}'\n");
         let step = |text: &str| {
             let source = PARTS.iter().fold(constants.clone() + text, |source, (name, part)| {
                 source.replace(&format!("--include {name}"), part)
             });
-            Step { script: Script::new(&source), source }
+            Step { script: Script::new(&source), source, together: true }
         };
         Self {
             acquire: step(include_str!("scripts/acquire.lua")),
-            renew: step(include_str!("scripts/renew.lua")),
+            renew: Step { together: false, ..step(include_str!("scripts/renew.lua")) },
             release: step(include_str!("scripts/release.lua")),
             look: step(include_str!("scripts/look.lua")),
             break_lock: step(include_str!("scripts/break.lua")),

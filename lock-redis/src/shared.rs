@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lock_core::{
-    AcquireRequest, Attempt, BackendError, Claim, Contention, ErrorKind, FencingToken, Grant, Lease, LockKey,
-    Operation, Outcome, OwnerId, Release, Renewal, Retry,
+    AcquireRequest, Attempt, BackendError, Claim, Clock, Contention, ErrorKind, FencingToken, Grant, Lease, LeaseClock,
+    LockKey, Operation, Outcome, OwnerId, Release, Renewal, Retry, SystemClock, Ttl,
 };
 use redis::Value;
 
@@ -14,9 +14,11 @@ use crate::connector::{Servers, Settings};
 use crate::error::{Failure, shown};
 use crate::inbox::Inbox;
 use crate::names::{LockNames, Names};
+use crate::place::Place;
 use crate::record;
 use crate::scripts::Scripts;
 use crate::topology::Topology;
+use crate::wait::outlook;
 
 /// One client: its connections, and what it remembers of its own locks.
 pub(crate) struct Shared {
@@ -25,6 +27,7 @@ pub(crate) struct Shared {
     pub(crate) names: Names,
     pub(crate) inbox: Arc<Inbox>,
     pub(crate) replication: Option<Replication>,
+    pub(crate) clock: SystemClock,
 }
 
 /// How many replicas must have a lock before it counts as acquired.
@@ -45,31 +48,68 @@ impl Shared {
             let inbox = Arc::new(Inbox::new(me.clone()));
             let scripts = Scripts::new(Topology::publish(&servers));
             let topology = Topology::new(servers, settings, &names, &inbox, replication);
-            Self { topology, scripts, names, inbox, replication }
+            let clock = SystemClock::new(LeaseClock::Boot);
+            Self { topology, scripts, names, inbox, replication, clock }
         })
     }
 
     pub(crate) async fn try_acquire(&self, request: &AcquireRequest) -> Result<Attempt, BackendError> {
         let ttl = capabilities().grantable(request.ttl()).map_err(|error| error.with_key(request.key()))?;
+        let stands = self.inbox.place_of(request.owner());
+        if let Some(grant) = stands.as_deref().and_then(|place| self.take_turn(place, request, ttl)) {
+            return Ok(Attempt::Granted(grant));
+        }
         let fail = failing(Operation::Acquire, request.key());
         let names = self.names.of(request.key());
-        let (owner, body) = (request.owner().to_string(), record::body(request, self.names.channel()));
-        let ms = ttl.as_millis().to_string();
-        let arguments = [owner.as_bytes(), ms.as_bytes(), body.as_bytes()];
+        // An owner that waits takes its place in the queue with this try, should it be refused.
+        let is_new = stands.is_none() && self.may_line_up(request);
+        let place = stands.unwrap_or_else(|| self.new_place(request, ttl, None));
+        if is_new {
+            self.inbox.lines_up(request.owner(), place.clone());
+        }
+        let (owner, ms, kept) = (request.owner().to_string(), ttl.as_millis().to_string(), place.kept_ms().to_string());
+        let channel = if is_new { self.names.channel() } else { "" };
+        let arguments = [owner.as_str(), &ms, &place.body, channel, &kept].map(str::as_bytes);
+        let sent = self.clock.now();
         let answer = self.topology.run_replicated(&self.scripts.acquire, &names, &arguments).await;
         let (answer, replicas) = answer.map_err(&fail)?;
         match taken(&answer) {
             Some(Ok(token)) => {
-                self.inbox.holds(request.owner(), request.loss_hint().clone());
+                self.inbox.holds(request.owner(), token, request.loss_hint().clone());
                 self.check_replicas(request, replicas).await?;
                 Ok(Attempt::Granted(Grant::new(token, ttl)))
             }
             Some(Err((value, left, waiting))) => {
                 let record = record::describe(request.key(), &names.lock, value, left);
+                if is_new {
+                    let before = i64::try_from(waiting).unwrap_or(i64::MAX);
+                    place.stands(sent, record.token(), outlook(left, before));
+                }
                 Ok(Attempt::Held(Contention::new(record).with_waiters(waiting)))
             }
             None => Err(fail(odd(&answer))),
         }
+    }
+
+    /// The grant of a lock that was handed to this owner, if that is certain without asking.
+    fn take_turn(&self, place: &Place, request: &AcquireRequest, ttl: Ttl) -> Option<Grant> {
+        // Whether enough replicas have it isn't certain.
+        if self.replication.is_some() {
+            return None;
+        }
+        let (token, lives) = place.take_turn(self.clock.now())?;
+        self.inbox.holds(request.owner(), token, request.loss_hint().clone());
+        Some(Grant::new(token, ttl).with_first_lease(lives))
+    }
+
+    /// Whether a refused try may take a place in the queue: only where this client hears of its turn by then.
+    fn may_line_up(&self, request: &AcquireRequest) -> bool {
+        request.will_wait() && self.topology.hears_already() && self.replication.is_none()
+    }
+
+    /// A place for an owner that has none, woken on `channel`, or on this client's own.
+    pub(crate) fn new_place(&self, request: &AcquireRequest, ttl: Ttl, channel: Option<String>) -> Arc<Place> {
+        Arc::new(Place::new(request.owner(), ttl, channel, record::body(request, self.names.channel())))
     }
 
     /// Gives a lock back that too few replicas have.
@@ -97,7 +137,7 @@ impl Shared {
         match self.topology.run(&self.scripts.renew, &self.names.of(lease.key()), &arguments).await.map_err(&fail)? {
             Value::Int(1) => Ok(Renewal::Renewed(ttl)),
             Value::Int(0) => {
-                self.inbox.leaves(lease.owner());
+                self.inbox.has_left(lease.owner());
                 Ok(Renewal::Lost)
             }
             other => Err(fail(odd(&other))),
@@ -106,11 +146,10 @@ impl Shared {
 
     pub(crate) async fn release(&self, claim: &Claim) -> Result<Release, BackendError> {
         let fail = failing(Operation::Release, claim.key());
-        let place = self.inbox.place_of(claim.owner());
-        let entry = place.as_ref().map_or("", |place| place.entry.as_str());
-        let answer = self.let_go(claim.owner(), &self.names.of(claim.key()), entry, "").await.map_err(&fail)?;
-        // Not before: a release whose reply is lost is asked again, and then needs the place.
-        self.inbox.leaves(claim.owner());
+        let place = self.inbox.leaves(claim.owner());
+        let entry = place.map(|place| place.entry(self.names.channel())).unwrap_or_default();
+        let answer = self.let_go(claim.owner(), &self.names.of(claim.key()), &entry, None).await.map_err(&fail)?;
+        self.inbox.has_left(claim.owner());
         match answer {
             Value::Int(1) => Ok(Release::Released),
             Value::Int(0) => Ok(Release::NotHeld),
@@ -118,17 +157,25 @@ impl Shared {
         }
     }
 
-    /// Passes on what is kept for an owner of this client that isn't there any more.
-    pub(crate) async fn decline(&self, owner: OwnerId, lock: String) {
-        if let Err(failure) = self.let_go(owner, &LockNames::of(lock), "", "reserved").await {
-            // It ends by itself within the time of a claim.
-            tracing::debug!(%failure, "a lock that was kept for a waiter which is gone wasn't passed on");
+    /// Passes on what was handed to an owner of this client that isn't there any more: that grant alone.
+    pub(crate) async fn decline(&self, owner: OwnerId, token: FencingToken, lock: String) {
+        if let Err(failure) = self.let_go(owner, &LockNames::of(lock), "", Some(token)).await {
+            // It ends by itself before long.
+            tracing::debug!(%failure, "a lock that was handed to a waiter which is gone wasn't passed on");
         }
     }
 
-    async fn let_go(&self, owner: OwnerId, names: &LockNames, entry: &str, what: &str) -> Result<Value, Failure> {
-        let owner = owner.to_string();
-        self.topology.run(&self.scripts.release, names, &[owner.as_bytes(), entry.as_bytes(), what.as_bytes()]).await
+    async fn let_go(
+        &self,
+        owner: OwnerId,
+        names: &LockNames,
+        entry: &str,
+        token: Option<FencingToken>,
+    ) -> Result<Value, Failure> {
+        let (owner, token) = (owner.to_string(), token.map(|token| token.to_string()));
+        let mut arguments = vec![owner.as_bytes(), entry.as_bytes()];
+        arguments.extend(token.as_ref().map(String::as_bytes));
+        self.topology.run(&self.scripts.release, names, &arguments).await
     }
 }
 

@@ -27,7 +27,7 @@ pub(crate) enum Topology {
 pub(crate) struct Node {
     /// Commands, and this client's channel.
     commands: Arc<Link>,
-    /// In a cluster: the channels of locks that somebody waits for.
+    /// In a cluster: the channels of slots in which somebody waits.
     ears: Option<Ears>,
     /// Acquires that wait for replicas.
     replicated: Option<Arc<Replicated>>,
@@ -111,13 +111,18 @@ impl Topology {
         }
     }
 
+    /// Whether this client hears of its turn without having asked for it.
+    pub(crate) fn hears_already(&self) -> bool {
+        // Its own channel is subscribed with every connection.
+        matches!(self, Self::One(_))
+    }
+
     /// Sees to it that this client hears what is published to waiters of the lock; answers the channel.
     pub(crate) async fn listen(&self, names: &Names, lock: &LockNames) -> Result<String, Failure> {
         match self {
-            // Its own channel is subscribed with every connection.
             Self::One(_) => Ok(names.channel().to_owned()),
             Self::Cluster(cluster) => {
-                let channel = names.shard_channel(lock);
+                let channel = cluster.channel_of(lock);
                 let heard: Result<(), Failure> = on_master!(cluster, lock, node => node.hear(&channel));
                 heard.map(|()| channel)
             }
@@ -186,9 +191,10 @@ impl Node {
     }
 
     async fn run(&self, step: &Step, names: &LockNames, arguments: &[&[u8]]) -> Result<Value, Failure> {
-        match self.commands.send(&step.by_hash(names, arguments)).await {
+        let together = step.together;
+        match self.commands.call(step.by_hash(names, arguments), together).await {
             Err(failure) if failure.code() == Some("NOSCRIPT") => {
-                self.commands.send(&step.by_text(names, arguments)).await
+                self.commands.call(step.by_text(names, arguments), together).await
             }
             answer => answer,
         }

@@ -2,15 +2,13 @@
 
 use std::time::Duration;
 
-use lock_core::{AcquireRequest, BackendError, Operation};
+use lock_core::{AcquireRequest, BackendError, Clock, Contention, FencingToken, Operation, Ttl};
 use redis::{Value, cmd, pipe};
 use tokio::time::sleep;
 
 use crate::error::Failure;
-use crate::inbox::Place;
 use crate::names::LockNames;
-use crate::record;
-use crate::scripts::CLAIM_MS;
+use crate::place::{KEPT_AT_MOST, Outlook, Place};
 use crate::shared::{Shared, failing, odd};
 
 /// How long those at the front of the queue wait for a message before they look for themselves. Shorter than a lock is
@@ -20,36 +18,37 @@ const LOOK: Duration = Duration::from_millis(LOOK_MS);
 /// How many are at the front; those behind look more seldom, the later their turn is, four times at most.
 const FRONT: u32 = 32;
 const SELDOM: u32 = 4;
-/// A waiter whose message was lost comes this late at most: its own look, and a claim of another's that was kept in vain.
+/// A waiter whose message was lost comes this late at most: its own look, and what was kept in vain for another one.
 /// (Unless 32 others were served since it looked last: then it has lost its turn, and stands in line again.)
-pub(crate) const WITHIN: Duration = Duration::from_millis(LOOK_MS * SELDOM as u64 + CLAIM_MS);
+pub(crate) const WITHIN: Duration = Duration::from_millis(LOOK_MS * SELDOM as u64).saturating_add(KEPT_AT_MOST);
 /// How long a queue lives in which nobody looks any more.
 const QUEUE_MS: u64 = 60_000;
 
-/// What a look at the queue told: how long the lock is held yet, and how many wait before this one.
-#[derive(Debug, Clone, Copy)]
-struct Outlook {
-    left: Option<Duration>,
-    before: u32,
-}
-
 impl Shared {
     /// Waits until `try_acquire` of this request is worth while.
-    pub(crate) async fn wait(&self, request: &AcquireRequest) -> Result<(), BackendError> {
+    pub(crate) async fn wait(&self, request: &AcquireRequest, ttl: Ttl, seen: &Contention) -> Result<(), BackendError> {
         let fail = failing(Operation::Wait, request.key());
         let names = self.names.of(request.key());
         // Listen first, then stand in line, then look: so nothing happens unnoticed.
         let channel = self.topology.listen(&self.names, &names).await.map_err(&fail)?;
         let owner = request.owner();
-        let entry = || format!("{owner} {channel} {}", record::body(request, self.names.channel()));
-        let (place, is_new) = self.inbox.place(owner, entry);
-        let mut outlook =
-            if is_new { self.join(&names, &place).await } else { self.look(&names, &owner.to_string(), &place).await };
+        let stands = self.inbox.place_of(owner);
+        let is_new = stands.is_none();
+        let place = stands.unwrap_or_else(|| self.new_place(request, ttl, Some(channel)));
+        if is_new {
+            self.inbox.lines_up(owner, place.clone());
+        }
+        let mut outlook = match place.take_outlook() {
+            // It stands in line since the last try.
+            Some(outlook) => Ok(Some(outlook)),
+            None if is_new => self.join(&names, &place, seen.record().token()).await,
+            None => self.look(&names, &owner.to_string(), &place).await,
+        };
         loop {
             let Some(Outlook { left, before }) = outlook.map_err(&fail)? else { return Ok(()) };
             tokio::select! {
                 // Its turn, or the connection was lost: `try_acquire` finds out.
-                () = place.wake.notified() => return Ok(()),
+                () = place.woken() => return Ok(()),
                 () = sleep(pause(left, before)) => {}
             }
             self.topology.listen(&self.names, &names).await.map_err(&fail)?;
@@ -57,28 +56,41 @@ impl Shared {
         }
     }
 
-    /// Stands in line. Two plain commands and no script: that is all it takes, and every hand-off pays for it.
-    async fn join(&self, names: &LockNames, place: &Place) -> Result<Option<Outlook>, Failure> {
+    /// Stands in line.
+    async fn join(
+        &self,
+        names: &LockNames,
+        place: &Place,
+        seen: Option<FencingToken>,
+    ) -> Result<Option<Outlook>, Failure> {
+        let sent = self.clock.now();
         let mut commands = pipe();
-        commands.add_command(cmd("RPUSH").arg(&names.queue).arg(&place.entry).take());
+        commands.add_command(cmd("RPUSH").arg(&names.queue).arg(place.entry(self.names.channel())).take());
         commands.add_command(cmd("PTTL").arg(&names.lock).take());
         match self.topology.send_all(names, &commands).await?.as_slice() {
             // The lock was freed before anybody could see the place.
             [Value::Int(_), Value::Int(-2)] => Ok(None),
-            [Value::Int(waiting), Value::Int(left)] => Ok(Some(outlook(*left, waiting - 1))),
+            [Value::Int(waiting), Value::Int(left)] => {
+                place.stands(sent, seen, outlook(*left, waiting - 1));
+                Ok(place.take_outlook())
+            }
             other => Err(odd(&Value::Array(other.to_vec()))),
         }
     }
 
     /// Looks whether the turn has come unnoticed, and takes a new place should the old one be gone.
     async fn look(&self, names: &LockNames, owner: &str, place: &Place) -> Result<Option<Outlook>, Failure> {
-        let lives = QUEUE_MS.to_string();
-        let arguments = [owner.as_bytes(), place.entry.as_bytes(), lives.as_bytes()];
+        let (sent, lives, entry) = (self.clock.now(), QUEUE_MS.to_string(), place.entry(self.names.channel()));
+        let arguments = [owner.as_bytes(), entry.as_bytes(), lives.as_bytes()];
         let answer = self.topology.run(&self.scripts.look, names, &arguments).await?;
         match &answer {
             Value::Array(parts) => match parts.as_slice() {
                 [] => Ok(None),
-                [Value::Int(left), Value::Int(before)] => Ok(Some(outlook(*left, *before))),
+                [Value::Int(left), Value::Int(before), Value::BulkString(token)] => {
+                    let token = std::str::from_utf8(token).ok().and_then(|token| token.parse().ok());
+                    place.looked(sent, token);
+                    Ok(Some(outlook(*left, *before)))
+                }
                 _ => Err(odd(&answer)),
             },
             _ => Err(odd(&answer)),
@@ -86,7 +98,8 @@ impl Shared {
     }
 }
 
-fn outlook(left_ms: i64, before: i64) -> Outlook {
+/// What was answered; the remaining time is negative where it isn't known.
+pub(crate) fn outlook(left_ms: i64, before: i64) -> Outlook {
     Outlook {
         left: u64::try_from(left_ms).ok().map(Duration::from_millis),
         before: u32::try_from(before).unwrap_or_default(),
@@ -104,6 +117,7 @@ fn pause(left: Option<Duration>, before: u32) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::place::KEPT_AT_LEAST;
 
     #[test]
     fn the_first_looks_at_the_expiry_and_the_others_after_it() {
@@ -114,6 +128,6 @@ mod tests {
         assert_eq!(pause(None, 31), LOOK);
         assert_eq!(pause(None, u32::MAX), LOOK * SELDOM);
         assert!(pause(None, u32::MAX) < WITHIN);
-        const { assert!(LOOK_MS < CLAIM_MS, "who looks must find what is kept for it") };
+        assert!(LOOK < KEPT_AT_LEAST, "who looks must find what is kept for it");
     }
 }

@@ -12,7 +12,7 @@ use testbed::proxy::{Proxy, Trap};
 use testbed::redis::RedisServer;
 
 /// In every acquire, and in no other request.
-const ACQUIRE: &[u8] = b"acquired_at";
+const ACQUIRE: &[u8] = b"ttl_ms";
 
 struct Bed {
     server: RedisServer,

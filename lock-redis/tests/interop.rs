@@ -4,7 +4,8 @@ mod support;
 
 use std::time::Duration;
 
-use lock_core::{BreakOutcome, LockAdmin, Release};
+use lock_core::{BreakOutcome, HolderInfo, Label, LockAdmin, LockKey, Release};
+use lock_redis::RedisBackend;
 use support::{LONG, acquire, connect, granted, is_refused, key, release, request};
 use testbed::redis::RedisServer;
 
@@ -73,4 +74,34 @@ async fn the_record_can_be_read_with_redis_cli() {
     assert_eq!(record["owner"].as_str(), Some(ours.owner().to_string().as_str()));
     assert_eq!(record["pid"].as_u64(), Some(u64::from(std::process::id())));
     assert!(server.command(&["PTTL", "distlock:k"]).unwrap().parse::<i64>().unwrap() > 50_000);
+}
+
+#[tokio::test]
+async fn a_listing_without_a_prefix_fetches_no_huge_values_and_skips_what_is_no_string() {
+    let server = RedisServer::start(&[]).unwrap();
+    let backend = RedisBackend::server("127.0.0.1", server.port()).with_prefix("").connect().await.unwrap();
+    // Theirs: a session cache, things of other types, a setting without an end.
+    for n in 0..8 {
+        server.command(&["SETRANGE", &format!("cache{n}"), "10000000", "x"]).unwrap();
+        server.command(&["PEXPIRE", &format!("cache{n}"), "600000"]).unwrap();
+    }
+    server.command(&["HSET", "hash", "field", "x"]).unwrap();
+    server.command(&["SETRANGE", "setting", "10000000", "x"]).unwrap();
+    // The longest that a record of ours can be.
+    let longest = Label::new("\u{1}".repeat(Label::MAX_LEN)).unwrap();
+    let ours = request(&"\u{1}".repeat(LockKey::MAX_LEN), LONG)
+        .with_holder(HolderInfo::this_process().with_label(longest).into());
+    granted(&backend, &ours).await;
+    let sent = || {
+        let stats = server.command(&["INFO", "stats"]).unwrap();
+        let line = stats.lines().find_map(|line| line.strip_prefix("total_net_output_bytes:")).unwrap().to_owned();
+        line.trim().parse::<u64>().unwrap()
+    };
+    let before = sent();
+    let listed = backend.list("").await.unwrap();
+    assert_eq!(backend.inspect(&key("cache1")).await.unwrap().unwrap().owner(), None);
+    assert!(sent() - before < 1_000_000, "{} bytes were sent", sent() - before);
+    assert_eq!(listed.len(), 9, "{listed:?}");
+    let ours = listed.iter().find(|record| record.owner() == Some(ours.owner())).expect("the longest record of ours");
+    assert!(ours.token().is_some() && ours.label().is_some());
 }

@@ -4,12 +4,13 @@ use std::env::VarError;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lock_consul::ConsulBackend;
+use lock_consul::{ConsulBackend, ConsulBackendBuilder};
 use lock_core::Store;
 use url::Url;
 
 use super::invalid;
-use super::parameters::parameters;
+use super::network::{identity, no_login_behind_the_hosts};
+use super::parameters::{bad_value, parameters};
 use crate::ConnectError;
 
 /// What can be written.
@@ -21,6 +22,12 @@ const TOKEN_VARIABLE: &str = "CONSUL_HTTP_TOKEN";
 
 #[expect(clippy::unused_async, reason = "as the other stores'; nothing is asked before the first call")]
 pub(super) async fn open(text: &str) -> Result<Arc<dyn Store>, ConnectError> {
+    Ok(Arc::new(builder(text)?.build()?))
+}
+
+/// What the URL says; the environment's token is used where it names none.
+pub(super) fn builder(text: &str) -> Result<ConsulBackendBuilder, ConnectError> {
+    no_login_behind_the_hosts(text.split_once("://").map_or(text, |(_, rest)| rest))?;
     let url = Url::parse(text).map_err(|error| invalid(error.to_string()))?;
     let secure = url.scheme() == "consuls";
     let (scheme, port) = if secure { ("consuls", 8501) } else { ("consul", 8500) };
@@ -38,12 +45,7 @@ pub(super) async fn open(text: &str) -> Result<Arc<dyn Store>, ConnectError> {
     let mut builder = ConsulBackend::builder(format!("{http}://{host}:{}", url.port().unwrap_or(port)));
     let (mut token, mut certificate, mut key) = (None, None, None);
     for (name, value) in parameters(&url)? {
-        let bad = |name, value: &str, why: &str| ConnectError::InvalidParameter {
-            scheme,
-            name,
-            value: value.to_owned(),
-            why: why.to_owned(),
-        };
+        let bad = |name, value: &str, why: &str| bad_value(scheme, name, value, why);
         builder = match (&*name, &*value) {
             ("prefix", "") => return Err(bad("prefix", "", "a prefix must not be empty")),
             ("prefix", prefix) => builder.prefix(prefix),
@@ -72,15 +74,13 @@ pub(super) async fn open(text: &str) -> Result<Arc<dyn Store>, ConnectError> {
             _ => return Err(ConnectError::UnknownParameter { scheme, name, known: PARAMETERS }),
         };
     }
-    builder = match (certificate, key) {
-        (Some(certificate), Some(key)) => builder.identity(certificate, key),
-        (None, None) => builder,
-        _ => return Err(invalid("\"cert\" and \"key\" go together: a certificate and its private key")),
-    };
+    if let Some((certificate, key)) = identity(certificate, key)? {
+        builder = builder.identity(certificate, key);
+    }
     if let Some(token) = token.map_or_else(token_from_env, |token| Ok(Some(token)))? {
         builder = builder.token(token);
     }
-    Ok(Arc::new(builder.build()?))
+    Ok(builder)
 }
 
 /// A number alone is none of seconds or milliseconds, but for 0.
@@ -111,6 +111,8 @@ mod tests {
         for (text, says) in [
             ("consul://", "names no host"),
             ("consul://u:hunter2@h", "token="),
+            ("consul://u:12/hunter2@h", "%2F"),
+            ("consul://u:12?hunter2@h", "%3F"),
             ("consul://h/path?token=hunter2", "prefix="),
             ("consul://h?token=hunter2&token=x", "given twice"),
             ("consul://h?token=hunter2&colour=red", "has no parameter \"colour\""),

@@ -3,23 +3,29 @@
 use std::sync::Arc;
 
 use lock_core::Store;
-use lock_etcd::EtcdBackend;
-use percent_encoding::percent_decode_str;
+use lock_etcd::{EtcdBackend, EtcdBackendBuilder};
 use url::Url;
 
 use super::invalid;
-use super::parameters::parameters;
+use super::network::{decoded, identity, no_login_behind_the_hosts, read};
+use super::parameters::{bad_value, parameters};
 use crate::ConnectError;
 
 /// What can be written.
 pub(super) const KNOWN: &str = "\"etcd://HOST:2379,HOST:2379\" and \"etcds://\" (with TLS)";
 
 /// Makes the backend; it connects when it is first asked. Certificates are read from their files now.
+pub(super) fn open(text: &str) -> Result<Arc<dyn Store>, ConnectError> {
+    Ok(Arc::new(builder(text)?.build()?))
+}
+
+/// What the URL says.
 ///
 /// Errors repeat no part of the text in front of the hosts: that is where a password is.
-pub(super) fn open(text: &str) -> Result<Arc<dyn Store>, ConnectError> {
+pub(super) fn builder(text: &str) -> Result<EtcdBackendBuilder, ConnectError> {
     let (scheme, rest) = text.split_once("://").ok_or_else(|| invalid("after the scheme come // and the hosts"))?;
     let (scheme, tls) = if scheme.eq_ignore_ascii_case("etcds") { ("etcds", true) } else { ("etcd", false) };
+    no_login_behind_the_hosts(rest)?;
     let (authority, tail) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
     let (user, hosts) = match authority.rsplit_once('@') {
         Some((user, hosts)) => (Some(user), hosts),
@@ -42,7 +48,7 @@ pub(super) fn open(text: &str) -> Result<Arc<dyn Store>, ConnectError> {
     if let Some(user) = user {
         let pair = user.split_once(':');
         let (name, password) = pair.ok_or_else(|| invalid("a user comes with a password: USER:PASSWORD@HOST"))?;
-        builder = builder.with_user(decoded(name)?, decoded(password)?);
+        builder = builder.with_user(decoded(name, "the user")?, decoded(password, "the password")?);
     }
     let (mut certificate, mut key) = (None, None);
     for (name, value) in parameters(&url)? {
@@ -62,12 +68,10 @@ pub(super) fn open(text: &str) -> Result<Arc<dyn Store>, ConnectError> {
             }
         }
     }
-    builder = match (certificate, key) {
-        (Some(certificate), Some(key)) => builder.with_identity(certificate, key),
-        (None, None) => builder,
-        _ => return Err(invalid("\"cert\" and \"key\" come together")),
-    };
-    Ok(Arc::new(builder.build()?))
+    if let Some((certificate, key)) = identity(certificate, key)? {
+        builder = builder.with_identity(certificate, key);
+    }
+    Ok(builder)
 }
 
 fn endpoints(hosts: &str) -> Result<Vec<String>, ConnectError> {
@@ -80,19 +84,6 @@ fn endpoints(hosts: &str) -> Result<Vec<String>, ConnectError> {
         Ok(if has_port { host.to_owned() } else { format!("{host}:2379") })
     };
     hosts.split(',').map(endpoint).collect()
-}
-
-fn decoded(text: &str) -> Result<String, ConnectError> {
-    let decoded = percent_decode_str(text).decode_utf8();
-    decoded.map(std::borrow::Cow::into_owned).map_err(|_| invalid("the user or the password is not UTF-8"))
-}
-
-fn read(scheme: &'static str, name: &'static str, file: &str) -> Result<Vec<u8>, ConnectError> {
-    std::fs::read(file).map_err(|error| bad_value(scheme, name, file, &format!("it can't be read: {error}")))
-}
-
-fn bad_value(scheme: &'static str, name: &'static str, value: &str, why: &str) -> ConnectError {
-    ConnectError::InvalidParameter { scheme, name, value: value.to_owned(), why: why.to_owned() }
 }
 
 #[cfg(test)]
@@ -122,14 +113,16 @@ mod tests {
             ("etcd://u:secret@", "no host"),
             ("etcd://secret@h", "password"),
             ("etcd://u:secret@h/path", "no path"),
-            ("etcd://u:sec/secret@h", "no path"),
+            ("etcd://u:12/secret@h", "%2F"),
+            ("etcd://u:12?secret@h", "%3F"),
+            ("etcd://u:12?prefix=secret@h/x", "%40"),
             ("etcd://u:secret@h?ca=/x", "etcds://"),
             ("etcds://u:secret@h?ca=/no/such/file", "can't be read"),
             ("etcds://u:secret@h?cert=Cargo.toml", "together"),
             ("etcd://u:secret@h?prefixes=x", "no parameter"),
             ("etcd://u:secret@h?leases=own", "shared"),
             ("etcd://u:secret@h o s t", "HOST:2379"),
-            ("etcd://u:secret#@h", "%23"),
+            ("etcd://u:12#secret@h", "%23"),
         ] {
             let error = open(bad).err().unwrap_or_else(|| panic!("{bad} is taken"));
             let (shown, debugged) = (error.to_string(), format!("{error:?}"));

@@ -8,7 +8,7 @@ use lock_file::{FileBackend, NetworkFileSystems};
 use url::Url;
 
 use super::invalid;
-use super::parameters::parameters;
+use super::parameters::{bad_value, parameters};
 use crate::ConnectError;
 
 const SCHEME: &str = "file";
@@ -56,10 +56,10 @@ fn read(text: &str) -> Result<Named, ConnectError> {
     for (name, value) in parameters(&url)? {
         match (&*name, &*value) {
             // "@" never stands in a key's encoded name, so a prefix never meets a lock.
-            ("prefix", "") => return Err(bad_value("prefix", "", "a prefix must not be empty")),
+            ("prefix", "") => return Err(bad_value(SCHEME, "prefix", "", "a prefix must not be empty")),
             ("prefix", prefix) => within = Some(format!("@{}", prefix_name(prefix)?)),
             ("network", "allow") => network = NetworkFileSystems::Allow,
-            ("network", _) => return Err(bad_value("network", &value, "the only value is \"allow\"")),
+            ("network", _) => return Err(bad_value(SCHEME, "network", &value, "the only value is \"allow\"")),
             _ => {
                 let known = "\"prefix\" and \"network\"";
                 return Err(ConnectError::UnknownParameter { scheme: SCHEME, name, known });
@@ -76,10 +76,6 @@ fn default_directory() -> PathBuf {
 }
 
 fn prefix_name(prefix: &str) -> Result<String, ConnectError> {
-    let key = LockKey::new(prefix).map_err(|error| bad_value("prefix", prefix, &error.to_string()))?;
+    let key = LockKey::new(prefix).map_err(|error| bad_value(SCHEME, "prefix", prefix, &error.to_string()))?;
     Ok(key.encoded_within(200))
-}
-
-fn bad_value(name: &'static str, value: &str, why: &str) -> ConnectError {
-    ConnectError::InvalidParameter { scheme: SCHEME, name, value: value.to_owned(), why: why.to_owned() }
 }

@@ -6,6 +6,8 @@ mod consul;
 mod etcd;
 #[cfg(feature = "file")]
 mod file;
+#[cfg(any(feature = "redis", feature = "etcd", feature = "consul"))]
+mod network;
 #[cfg(any(feature = "file", feature = "redis", feature = "etcd", feature = "consul"))]
 mod parameters;
 #[cfg(feature = "redis")]
@@ -30,6 +32,12 @@ pub(crate) fn read(url: &str) -> Result<Option<std::path::PathBuf>, ConnectError
     match scheme(url)?.as_str() {
         #[cfg(feature = "file")]
         "file" => file::directory(url).map(Some),
+        #[cfg(feature = "redis")]
+        "redis" | "rediss" | "redis+sentinel" | "redis+cluster" => redis::builder(url).map(|_| None),
+        #[cfg(feature = "etcd")]
+        "etcd" | "etcds" => etcd::builder(url).map(|_| None),
+        #[cfg(feature = "consul")]
+        "consul" | "consuls" => consul::builder(url).map(|_| None),
         _ => Ok(None),
     }
 }

@@ -5,6 +5,11 @@ use url::Url;
 use super::invalid;
 use crate::ConnectError;
 
+/// A value that makes no sense.
+pub(super) fn bad_value(scheme: &'static str, name: &'static str, value: &str, why: &str) -> ConnectError {
+    ConnectError::InvalidParameter { scheme, name, value: value.to_owned(), why: why.to_owned() }
+}
+
 /// The parameters in their order, percent-decoded. The same one twice is an error: which would be meant?
 pub(super) fn parameters(url: &Url) -> Result<Vec<(String, String)>, ConnectError> {
     let mut pairs: Vec<(String, String)> = Vec::new();

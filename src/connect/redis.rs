@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use lock_core::Store;
 use lock_redis::{RedisBackend, RedisBuilder, Tls};
-use percent_encoding::percent_decode_str;
 use url::Url;
 
 use super::invalid;
-use super::parameters::parameters;
+use super::network::{decoded, identity, no_login_behind_the_hosts, read};
+use super::parameters::{bad_value, parameters};
 use crate::ConnectError;
 
 /// What can be written.
@@ -30,6 +30,11 @@ struct Parts<'a> {
 }
 
 pub(super) async fn open(text: &str) -> Result<Arc<dyn Store>, ConnectError> {
+    Ok(Arc::new(builder(text)?.connect().await?))
+}
+
+/// What the URL says, without connecting.
+pub(super) fn builder(text: &str) -> Result<RedisBuilder, ConnectError> {
     let parts = Parts::of(text)?;
     let scheme = parts.scheme;
     let mut database = None;
@@ -63,7 +68,7 @@ pub(super) async fn open(text: &str) -> Result<Arc<dyn Store>, ConnectError> {
         Some(database) => builder.with_database(database),
         None => builder,
     };
-    Ok(Arc::new(with_parameters(builder, scheme, parts.parameters)?.connect().await?))
+    with_parameters(builder, scheme, parts.parameters)
 }
 
 fn with_parameters(
@@ -71,12 +76,7 @@ fn with_parameters(
     scheme: &'static str,
     parameters: Vec<(String, String)>,
 ) -> Result<RedisBuilder, ConnectError> {
-    let bad = |name: &'static str, value: &str, why: &str| ConnectError::InvalidParameter {
-        scheme,
-        name,
-        value: value.to_owned(),
-        why: why.to_owned(),
-    };
+    let bad = |name: &'static str, value: &str, why: &str| bad_value(scheme, name, value, why);
     let (mut tls, mut cert, mut key) = ((scheme == "rediss").then(Tls::new), None, None);
     let (mut replicas, mut replica_limit) = (0, None);
     for (name, value) in parameters {
@@ -84,9 +84,9 @@ fn with_parameters(
             ("prefix", prefix) => builder = builder.with_prefix(prefix),
             ("tls", "on") => tls = tls.or_else(|| Some(Tls::new())),
             ("tls", _) => return Err(bad("tls", &value, "the only value is \"on\"")),
-            ("ca", file) => tls = Some(tls.unwrap_or_default().with_authorities(read(scheme, "ca", file)?)),
-            ("cert", file) => cert = Some(read(scheme, "cert", file)?),
-            ("key", file) => key = Some(read(scheme, "key", file)?),
+            ("ca", file) => tls = Some(tls.unwrap_or_default().with_authorities_file(readable(scheme, "ca", file)?)),
+            ("cert", file) => cert = Some(readable(scheme, "cert", file)?.to_owned()),
+            ("key", file) => key = Some(readable(scheme, "key", file)?.to_owned()),
             ("database", text) if scheme == "redis+sentinel" => {
                 builder = builder.with_database(text.parse().map_err(|_| bad("database", text, "it is a number"))?);
             }
@@ -101,10 +101,8 @@ fn with_parameters(
             _ => return Err(ConnectError::UnknownParameter { scheme, name, known: PARAMETERS }),
         }
     }
-    match (cert, key) {
-        (Some(cert), Some(key)) => tls = Some(tls.unwrap_or_default().with_client(cert, key)),
-        (None, None) => {}
-        _ => return Err(invalid("\"cert\" and \"key\" go together")),
+    if let Some((cert, key)) = identity(cert, key)? {
+        tls = Some(tls.unwrap_or_default().with_client_files(cert, key));
     }
     if replica_limit.is_some() && replicas == 0 {
         return Err(invalid("\"replica_timeout\" needs \"min_replicas\""));
@@ -118,6 +116,11 @@ fn with_parameters(
     Ok(builder.with_min_replicas(replicas, replica_limit.unwrap_or(Duration::from_millis(500))))
 }
 
+/// Tells at once which parameter names a file that can't be read. Each connection reads it anew.
+fn readable<'a>(scheme: &'static str, name: &'static str, file: &'a str) -> Result<&'a str, ConnectError> {
+    read(scheme, name, file).map(|_| file)
+}
+
 impl<'a> Parts<'a> {
     fn of(text: &'a str) -> Result<Self, ConnectError> {
         let (scheme, rest) = text.split_once("://").ok_or_else(|| invalid("after the scheme comes ://HOST"))?;
@@ -125,18 +128,12 @@ impl<'a> Parts<'a> {
             .into_iter()
             .find(|known| scheme.eq_ignore_ascii_case(known))
             .ok_or_else(|| invalid("its scheme isn't one of Redis"))?;
+        no_login_behind_the_hosts(rest)?;
         if rest.contains('#') {
             return Err(invalid("it has a \"#\"; write it as %23"));
         }
         let (before, query) = rest.split_once('?').unwrap_or((rest, ""));
         let (authority, path) = before.split_once('/').unwrap_or((before, ""));
-        // A "/" or "?" in a password ends it early, and its rest would be taken for a path or a parameter, and shown.
-        if path.contains('@') || query.contains('@') {
-            return Err(invalid(
-                "it has a \"@\" after the hosts; encode \"/\", \"?\" and \"#\" in the password as %2F, %3F and %23, \
-                 and an \"@\" that is meant there as %40",
-            ));
-        }
         // A password should have its "@" encoded; one that hasn't is meant all the same.
         let (login, hosts) = match authority.rsplit_once('@') {
             Some((login, hosts)) => (Some(login), hosts),
@@ -180,20 +177,6 @@ fn number<T: std::str::FromStr>(what: &str, text: &str) -> Result<T, ConnectErro
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     // The text isn't repeated: in a URL that is written wrongly it may be the password.
     text.parse().ok().filter(|_| digits).ok_or_else(|| invalid(format!("{what} is not a number that can be")))
-}
-
-fn decoded(text: &str, what: &str) -> Result<String, ConnectError> {
-    let decoded = percent_decode_str(text).decode_utf8();
-    Ok(decoded.map_err(|_| invalid(format!("{what} isn't UTF-8 once decoded")))?.into_owned())
-}
-
-fn read(scheme: &'static str, name: &'static str, file: &str) -> Result<Vec<u8>, ConnectError> {
-    std::fs::read(file).map_err(|error| ConnectError::InvalidParameter {
-        scheme,
-        name,
-        value: file.to_owned(),
-        why: error.to_string(),
-    })
 }
 
 #[cfg(test)]

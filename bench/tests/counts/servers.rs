@@ -68,7 +68,7 @@ fn redis() {
     };
     let (counts, commands) = Counts::of("redis", server.port(), commands);
     counts.are_at_most(2.0, 640, 40, 60);
-    assert!(commands <= 11.0, "{commands} commands a pair");
+    assert!(commands <= 10.1, "{commands} commands a pair");
 }
 
 /// Guards the number of calls, each of which is a commit.

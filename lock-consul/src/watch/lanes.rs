@@ -24,6 +24,8 @@ pub(super) struct Lane {
     pub(super) members: HashMap<u64, Member>,
     /// The query under way, or the last one.
     pub(super) query: Query,
+    /// What the query is newer than: the keys below its prefix, each with its index.
+    pub(super) known: HashMap<String, u64>,
     /// The number of the task that asks.
     pub(super) task: Option<u64>,
     pub(super) pauses: bool,
@@ -48,6 +50,33 @@ pub(super) struct Member {
 impl std::fmt::Debug for Member {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         self.seen.fmt(f)
+    }
+}
+
+impl Seen {
+    /// Whether the key has changed since, when `now` is its index (`None`: it is not there) in an answer of the index
+    /// `answer`, which may be older.
+    pub(super) fn is_older_than(&self, now: Option<u64>, answer: u64) -> bool {
+        match now {
+            Some(now) => now > self.index,
+            None => answer >= self.index,
+        }
+    }
+}
+
+impl Lane {
+    /// Whether the key has changed in a way that the query under way won't tell: it came with an earlier answer, when
+    /// nobody here watched the key.
+    pub(super) fn has_passed(&self, seen: &Seen) -> bool {
+        let covers = self.query.index != 0 && seen.key.starts_with(&self.query.prefix);
+        covers && seen.is_older_than(self.known.get(&seen.key).copied(), self.query.index)
+    }
+
+    /// Its task ends. The next begins anew.
+    pub(super) fn end(&mut self) {
+        self.task = None;
+        self.query.index = 0;
+        self.known.clear();
     }
 }
 

@@ -1,7 +1,13 @@
+use lock_core::Operation;
+
 use super::*;
 
 fn watches() -> Watches {
-    let backend = crate::ConsulBackend::new("http://127.0.0.1:1").unwrap();
+    watches_at("http://127.0.0.1:1")
+}
+
+fn watches_at(agent: &str) -> Watches {
+    let backend = crate::ConsulBackend::new(agent).unwrap();
     backend.shared.watches.clone()
 }
 
@@ -52,4 +58,28 @@ fn the_common_beginning_is_of_whole_characters() {
     assert_eq!(common("p/a/.lock", "p/b/.lock"), "p/");
     assert_eq!(common("é/a", "è/a"), "");
     assert_eq!(common("a/.lock", "a/.lock"), "a/.lock");
+}
+
+/// A lane asks for what is newer than its last answer. What that told of a key that nobody watched yet isn't told again.
+#[tokio::test]
+async fn news_between_the_look_and_the_watch_is_heard() {
+    let agent = testbed::consul::Agent::dev().unwrap();
+    let write = |key: &str, value: &str| agent.tell("PUT", &format!("/v1/kv/{key}"), value).unwrap();
+    let watches = watches_at(&agent.address());
+    let (mut seen, mut watching) = (Vec::new(), Vec::new());
+    // Two keys have a lane each, and those that begin alike share the third.
+    for key in ["x", "y", "a1", "a2", "a3", "a4"] {
+        write(key, "seen");
+        let entry = watches.0.api.read(Operation::Wait, key).await.unwrap().unwrap();
+        seen.push(Seen { key: entry.key, index: entry.modify_index });
+    }
+    let late = seen.pop().unwrap();
+    for seen in seen {
+        let watches = watches.clone();
+        watching.push(tokio::spawn(async move { watches.change(seen).await }));
+    }
+    write("a4", "changed");
+    write("a1", "changed");
+    timeout(HELD_FOR / 4, &mut watching[2]).await.expect("a1 has changed").unwrap();
+    timeout(HELD_FOR / 4, watches.change(late)).await.expect("a4 had changed before");
 }

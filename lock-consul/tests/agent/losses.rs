@@ -92,6 +92,31 @@ pub(crate) async fn foreign_write() {
     timeout(AT_ONCE, guard.lost()).await.expect("told at once");
 }
 
+/// Locks that share a watch, which tells of a write to one of them before that one is watched.
+#[tokio::test]
+async fn a_foreign_write_before_the_watch_costs_one_renewal() {
+    let store = Store::new();
+    let locks = supervisor(store.through_proxy());
+    let write = |name: &str| {
+        let key = store.path(&format!("{name}/.lock"));
+        agent().tell("PUT", &format!("/v1/kv/{key}?flags=3304740253564472344"), "mine").unwrap();
+    };
+    let mut guards = Vec::new();
+    for name in ["x", "y", "a1", "a2", "a3"] {
+        guards.push(locks.lock(name).ttl(Duration::from_secs(60)).acquire().await.unwrap());
+    }
+    sleep(Duration::from_millis(800)).await;
+    guards.push(locks.lock("a4").ttl(Duration::from_secs(60)).acquire().await.unwrap());
+    write("a4");
+    write("a1");
+    let before = store.proxy.counters().requests;
+    sleep(Duration::from_secs(2)).await;
+    let requests = store.proxy.counters().requests - before;
+    println!("{requests} requests after a foreign write");
+    assert!(requests <= 10, "{requests} requests");
+    assert!(guards.iter().all(lock_core::LockGuard::is_held));
+}
+
 #[tokio::test]
 async fn fault_49_foreign_flags_are_a_conflict_and_stay_untouched() {
     let store = Store::new();

@@ -3,9 +3,11 @@
 mod access;
 mod administration;
 mod cluster;
+mod crowd;
 mod foreign;
 mod losses;
 mod network;
+mod outages;
 mod slow;
 mod support;
 mod waiting;

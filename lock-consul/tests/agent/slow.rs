@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use lock_core::conformance::Ahead;
 
-use crate::{cluster, losses, network, waiting};
+use crate::{cluster, losses, network, outages, waiting};
 
 /// The longest first.
 const NAMES: [&str; 8] =
@@ -22,8 +22,8 @@ fn run(name: &str) {
             "killed leaders" => cluster::killed_leaders().await,
             "no leader" => cluster::no_leader().await,
             "patience" => waiting::patience().await,
-            "outage" => network::outage().await,
-            "short outage" => network::short_outage().await,
+            "outage" => outages::outage().await,
+            "short outage" => outages::short_outage().await,
             "lock-delay" => losses::lock_delay().await,
             "write" => losses::foreign_write().await,
             "no retry" => network::no_retry().await,

@@ -48,9 +48,9 @@ pub(super) enum What {
     Freed { key: String, owner: OwnerId },
     /// It lost these owners' leases: who has one believes in it for up to a TTL.
     Robbed { owners: Vec<OwnerId> },
-    /// Its clock jumped: ahead, these owners' leases end too early unless they are renewed before; back, and if
-    /// it then loses its data, tokens may go back as well.
-    ClockJumped { owners: Vec<OwnerId>, backwards: bool },
+    /// Its clock jumped: ahead, these owners' leases end too early unless they are renewed before; back by so much,
+    /// and leases live for so much longer, and if it then loses its data, tokens may go back as well.
+    ClockJumped { owners: Vec<OwnerId>, back: Nanos },
     /// No fault comes after this.
     Healed,
     /// It still holds this when everybody has let go.
@@ -59,7 +59,7 @@ pub(super) enum What {
     /// A line of a user's program.
     Note(String),
     /// Before the call.
-    Invoked { op: Op, key: String, waits: bool, limit: Option<Duration> },
+    Invoked { op: Op, key: String, waits: bool, limit: Option<Duration>, max_hold: Option<Duration> },
     /// After the call: a guard, and until when it promises the lock, if nothing more is heard.
     Acquired { op: Op, owner: OwnerId, token: u64, until: Nanos, supervisor: usize },
     /// After the call.
@@ -164,7 +164,7 @@ impl fmt::Display for What {
             }
             Self::Freed { key, owner } => write!(f, "frees \"{key}\" of {}", short(*owner)),
             Self::Robbed { owners } => write!(f, "loses the leases of [{}]", all(owners)),
-            Self::ClockJumped { owners, backwards: false } => {
+            Self::ClockJumped { owners, back: 0 } => {
                 write!(f, "has its clock jump ahead: leases of [{}] end too early", all(owners))
             }
             Self::ClockJumped { .. } => f.write_str("has its clock jump back"),

@@ -54,6 +54,7 @@ pub struct Faulty {
     rule: Arc<Mutex<Box<Rule>>>,
     calls: Arc<Mutex<Vec<Call>>>,
     tokens: Arc<Mutex<Option<u64>>>,
+    first_lease: Option<Duration>,
 }
 
 impl Faulty {
@@ -65,6 +66,7 @@ impl Faulty {
             rule: Arc::new(Mutex::new(Box::new(rule))),
             calls: Arc::default(),
             tokens: Arc::default(),
+            first_lease: None,
         }
     }
 
@@ -74,6 +76,12 @@ impl Faulty {
 
     pub fn with_capabilities(mut self, change: impl FnOnce(Capabilities) -> Capabilities) -> Self {
         self.capabilities = change(self.capabilities);
+        self
+    }
+
+    /// Every grant lives only this long, unless it is renewed.
+    pub fn with_first_lease(mut self, lives: Duration) -> Self {
+        self.first_lease = Some(lives);
         self
     }
 
@@ -155,7 +163,11 @@ impl LockBackend for Faulty {
             (Attempt::Granted(grant), Some(token)) => {
                 Attempt::Granted(lock_core::Grant::new(FencingToken::new(token), grant.ttl()))
             }
-            (attempt, _) => attempt,
+            (Attempt::Granted(grant), None) => {
+                let lives = self.first_lease.unwrap_or(grant.ttl().get());
+                Attempt::Granted(grant.with_first_lease(lives))
+            }
+            (held, _) => held,
         })
     }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use lock_core::{Attempt, LockBackend, Supervisor};
 use lock_etcd::EtcdBackend;
 use testbed::etcd::EtcdOptions;
+use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use crate::support::{granted, request, seconds, until, waiter};
@@ -64,26 +65,40 @@ async fn released_locks_leave_no_watchers_and_leases_for_a_ttl_at_most() {
     until("no lease and no watcher is left", nothing).await;
 }
 
+/// Counted at the server, for one hand-off after the other.
 #[tokio::test]
-async fn handoff_among_many_waiters_wakes_one() {
+async fn handoff_among_a_thousand_waiters_wakes_one() {
+    const WAITERS: u32 = 1_000;
     let server = EtcdOptions::default().start().unwrap();
     let holder = EtcdBackend::new(server.endpoints()).unwrap();
-    let held = request("crowd", 60);
+    let mut held = request("crowd", 600);
     granted(&holder, &held).await;
     let client = Arc::new(EtcdBackend::new(server.endpoints()).unwrap());
-    let waiters: Vec<_> = (0..200).map(|_| waiter(&client, &request("crowd", 60))).collect();
-    until("all wait", async || {
-        let Attempt::Held(seen) = holder.try_acquire(&request("crowd", 60)).await.unwrap() else { return false };
-        seen.waiters() == Some(200)
-    })
-    .await;
-    sleep(seconds(1)).await;
-    let ranges = |server: &testbed::etcd::Etcd| server.metric(0, "etcd_debugging_mvcc_events_total", "").unwrap();
-    let before = ranges(&server);
-    holder.release(&held.claim()).await.unwrap();
-    sleep(seconds(1)).await;
-    assert_eq!(waiters.iter().filter(|waiter| waiter.is_finished()).count(), 1);
-    // The server told of the one deleted key to the one who watched it, and to nobody else.
-    let told = ranges(&server) - before;
-    assert!(told <= 2.0, "{told} events for one hand-off");
+    let mut waiters = JoinSet::new();
+    let watchers = async || server.metric(0, "etcd_debugging_mvcc_watcher_total", "").unwrap();
+    for number in 1..=WAITERS {
+        let (client, request) = (client.clone(), request("crowd", 600));
+        waiters.spawn(async move { waiter(&client, &request).await.unwrap().map(|_| request) });
+        if number % 100 == 0 {
+            // Each watches its own key and the one before.
+            until("they wait", async || watchers().await >= 2.0 * f64::from(number)).await;
+        }
+    }
+    for round in 0..10 {
+        // Whoever is woken keeps its lease alive, and ends its watches. Looks by the clock send nothing on a stream.
+        let streams = || server.metric(0, "grpc_server_msg_received_total", "bidi_stream").unwrap();
+        let events = || server.metric(0, "etcd_debugging_mvcc_events_total", "").unwrap();
+        let (asked, told) = (streams(), events());
+        match round {
+            0 => holder.release(&held.claim()).await.unwrap(),
+            _ => client.release(&held.claim()).await.unwrap(),
+        };
+        held = timeout(seconds(5), waiters.join_next()).await.expect("served").unwrap().unwrap().unwrap();
+        let (asked, told) = (streams() - asked, events() - told);
+        // The next holder's; and if it takes long, the watch of the key that is held, begun and ended.
+        assert!(asked <= 5.0, "{asked} messages on streams for hand-off {round}");
+        // Of the deleted key, to the one who watched it; and to its own watch, if that isn't ended yet.
+        assert!(told <= 2.0, "{told} events for hand-off {round}");
+        assert!(waiters.try_join_next().is_none(), "somebody else was woken");
+    }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use etcd_client::{DeleteResponse, GetOptions, SortOrder, SortTarget, Txn, TxnOp};
 use lock_core::{Attempt, LockAdmin, LockBackend};
 use tokio::time::{sleep, timeout};
 
@@ -38,6 +39,57 @@ async fn fault_38_place_that_is_gone_when_its_turn_comes_is_an_error() {
     assert!(error.message().contains("place in the queue is gone"), "{error}");
     // Having been told, it may begin anew.
     granted(&client, &waits).await;
+}
+
+/// The waiter's key and the one before it go in one revision, one after the other, or at once from two sides. Whoever was
+/// gone when its turn came is never granted the lock, however the news of the two arrive.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fault_38_waiter_that_is_gone_when_its_turn_comes_is_never_granted_the_lock() {
+    let bed = Bed::new();
+    let (holder, client) = (bed.client(), Arc::new(bed.client()));
+    let connect = || etcd_client::Client::connect(bed.server.endpoints(), None);
+    let (mut one, mut other) = (connect().await.unwrap(), connect().await.unwrap());
+    let mut served = 0;
+    for round in 0..120 {
+        let name = format!("both{round}");
+        let (held, waits) = (request(&name, 60), request(&name, 60));
+        granted(&holder, &held).await;
+        let waiting = waiter(&client, &waits);
+        let range = format!("{}{name}/", bed.prefix);
+        let mut queue = Vec::new();
+        until("it waits", async || {
+            let by_age = GetOptions::new().with_prefix().with_sort(SortTarget::Create, SortOrder::Ascend);
+            queue = one.get(range.as_str(), Some(by_age)).await.unwrap().take_kvs();
+            queue.len() == 2
+        })
+        .await;
+        // Its watches are in place in some of the rounds, in others not yet.
+        sleep(Duration::from_millis(round % 4 * 2)).await;
+        let (first, own) = (queue[0].key().to_vec(), queue[1].key().to_vec());
+        let goes_first = match round % 3 {
+            0 => {
+                let both = [TxnOp::delete(first, None), TxnOp::delete(own, None)];
+                one.txn(Txn::new().and_then(both)).await.unwrap();
+                true
+            }
+            1 => {
+                one.lease_revoke(queue[1].lease()).await.unwrap();
+                one.delete(first, None).await.unwrap();
+                true
+            }
+            _ => {
+                let (own, first) = tokio::join!(one.delete(own, None), other.delete(first, None));
+                let revision = |answer: DeleteResponse| answer.header().unwrap().revision();
+                revision(own.unwrap()) < revision(first.unwrap())
+            }
+        };
+        let end = timeout(seconds(5), waiting).await.expect("told").unwrap();
+        assert!(!(goes_first && end.is_ok()), "round {round}: granted to a waiter that was gone");
+        served += u32::from(end.is_ok());
+        client.release(&waits.claim()).await.unwrap();
+        holder.release(&held.claim()).await.unwrap();
+    }
+    println!("{served} were served, their key having gone after their turn had come");
 }
 
 #[tokio::test]
@@ -133,6 +185,19 @@ async fn waiting_for_longer_than_the_ttl_keeps_the_place() {
     holder.release(&held.claim()).await.unwrap();
     timeout(seconds(2), waiting).await.expect("served").unwrap().unwrap();
     assert!(client.inspect(waits.key()).await.unwrap().is_some());
+}
+
+/// Who has a lease to spare doesn't look first: the transaction alone refuses it.
+#[tokio::test]
+async fn newcomer_with_a_spare_lease_overtakes_nobody_and_leaves_nothing() {
+    let bed = Bed::new();
+    let (holder, client) = (bed.client(), bed.client());
+    let (before, held, newcomer) = (request("before", 60), request("taken", 60), request("taken", 60));
+    granted(&client, &before).await;
+    client.release(&before.claim()).await.unwrap();
+    granted(&holder, &held).await;
+    assert!(matches!(client.try_acquire(&newcomer).await.unwrap(), Attempt::Held(_)));
+    assert_eq!(bed.queue("taken").len(), 1);
 }
 
 /// While the waiter's watches are on their way, the one before lets go and lines up again behind it: with the same lease,

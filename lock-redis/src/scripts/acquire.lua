@@ -1,34 +1,35 @@
--- Takes the lock if it is free, or claims what is kept for this owner.
---   ARGV: owner, TTL in ms, record without token and owner
--- Answers the token, or, when somebody else has it: the lock's value, its remaining ms, the number of waiters.
+-- Takes the lock if it is free.
+--   ARGV: owner, TTL in ms, record without its first fields; and to stand in line if the lock isn't free: the channel on
+--   which the owner listens ('' if it doesn't wait, or stands there already), for how many ms it is kept for the owner
+-- Answers the token, or, when somebody else has it: the lock's value, its remaining ms (-3: not asked for), and how many
+-- wait: before this owner, if it has just joined them.
 local call, me = redis.call, ARGV[1]
 local value = call('GET', KEYS[1])
 if value then
-  local token, owner, mark = string.match(value, HOLDER)
-  if owner ~= me then return {value, call('PTTL', KEYS[1]), call('LLEN', KEYS[3])} end
-  if mark == 'reserved' then
-    call('SET', KEYS[1], '{"token":' .. token .. ',"owner":"' .. me .. '",' .. ARGV[3], 'PX', ARGV[2])
-  else
-    -- A second request of one acquisition: the same token; a lease is never shortened.
+  local token, owner = string.match(value, HOLDER)
+  if owner == me then
+    -- It was handed to this waiter; or this is a second request of one acquisition. A lease is never shortened.
     call('PEXPIRE', KEYS[1], ARGV[2], 'GT')
+    return token
   end
-  return token
+else
+  -- Free, by a release without waiters, or because the holder's lease ended. Whoever waits goes first.
+  -- (EXISTS: a script that has written something is not refused when memory is full, and LPOP counts as writing.)
+  local entry = call('EXISTS', KEYS[3]) == 1 and call('LPOP', KEYS[3])
+  --include time
+  local last = call('SET', KEYS[2], token, 'PX', LAST_TOKEN_MS, 'GET')
+  --include after_last
+  if entry then
+    local asks = true
+    --include hand_on
+    value = handed
+  end
+  if not value then
+    call('SET', KEYS[1], '{"token":' .. token .. ',"owner":"' .. me .. '","at":' .. at .. ',' .. ARGV[3], 'PX', ARGV[2])
+    return token
+  end
 end
--- Free, by a release without waiters, or because the holder's lease ended. Whoever waits goes first.
--- (EXISTS: a script that has written something is not refused when memory is full, and LPOP counts as writing.)
-local first, body
-if call('EXISTS', KEYS[3]) == 1 then
-  repeat
-    local entry, channel = call('LPOP', KEYS[3]), nil
-    first = nil
-    if entry then first, channel, body = string.match(entry, '^(%x+) (%S+) (.*)$') end
-  until not entry or first == me or first and call(PUBLISH, channel, first .. ' ' .. KEYS[1]) > 0
-end
---include fresh_token
-if first and first ~= me then
-  value = '{"token":' .. token .. ',"owner":"' .. first .. '","reserved":true,' .. body
-  call('SET', KEYS[1], value, 'PX', CLAIM_MS)
-  return {value, CLAIM_MS, call('LLEN', KEYS[3])}
-end
-call('SET', KEYS[1], '{"token":' .. token .. ',"owner":"' .. me .. '",' .. ARGV[3], 'PX', ARGV[2])
-return token
+if ARGV[4] == '' then return {value, call('PTTL', KEYS[1]), call('LLEN', KEYS[3])} end
+local before = call('RPUSH', KEYS[3], me .. ' ' .. ARGV[4] .. ' ' .. ARGV[5] .. ' ' .. ARGV[3]) - 1
+-- Only the first in line must know when the lease ends.
+return {value, before == 0 and call('PTTL', KEYS[1]) or -3, before}

@@ -5,18 +5,12 @@ local call = redis.call
 local value = call('GET', KEYS[1])
 if not value then return {} end
 local left = call('PTTL', KEYS[1])
-local token, owner = string.match(value, HOLDER)
-if ARGV[1] ~= '' and ARGV[1] ~= token then return {'differs', value, left} end
+local last, me = string.match(value, HOLDER)
+if ARGV[1] ~= '' and ARGV[1] ~= last then return {'differs', value, left} end
 -- The holder hears of it now instead of at its next renewal. In a cluster this goes to all nodes: it listens on one.
 local channel = string.match(value, '^{"token":%d+,"owner":"%x+",[^}]-"wake":"([^"]*)"')
-if channel then call('PUBLISH', channel, 'lost ' .. owner) end
+if channel then call('PUBLISH', channel, 'lost ' .. me .. ' ' .. last) end
 local DONE = {'broken', value, left}
-if not token then
-  -- A foreign lock had none.
-  local function fresh()
-    --include fresh_token
-    return token
-  end
-  token = fresh()
-end
+-- A foreign lock has no token.
+if not last then last = call('GET', KEYS[2]) end
 --include pass_on

@@ -2,8 +2,11 @@
 --   ARGV: owner, token, TTL in ms
 -- Answers 1, or 0 when the lock is not this owner's. PEXPIRE needs no memory: this works when the server is full.
 local value = redis.call('GET', KEYS[1])
-if not value then return 0 end
-local token, owner = string.match(value, HOLDER)
-if owner ~= ARGV[1] or token ~= ARGV[2] then return 0 end
+local token, owner = string.match(value or '', HOLDER)
+if owner ~= ARGV[1] or token ~= ARGV[2] then
+  -- A master that was demoted may lack what its successor has: a write, however small, makes it say so (READONLY).
+  redis.call('PEXPIRE', KEYS[2], LAST_TOKEN_MS, 'GT')
+  return 0
+end
 redis.call('PEXPIRE', KEYS[1], ARGV[3], 'GT')
 return 1

@@ -7,7 +7,7 @@ use std::time::Duration;
 use lock_core::conformance::{Client, Harness, HarnessError};
 use lock_core::{LockAdmin, Release, Supervisor, async_trait};
 use lock_redis::RedisBackend;
-use testbed::redis::RedisCluster;
+use testbed::redis::{RedisCluster, RedisShards};
 
 use crate::support::{LONG, acquire_within, granted, release, renew, request, until_waiting};
 
@@ -104,6 +104,18 @@ async fn two_nodes_that_hang_and_a_dead_master_cost_no_lock_of_the_others() {
     let began = std::time::Instant::now();
     locks.lock("lock/new").acquire().await.unwrap().release().await.unwrap();
     assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn seeds_that_hang_keep_nobody_from_the_cluster() {
+    let shards = RedisShards::start(1).unwrap();
+    // The kernel accepts for them, and they never say a word.
+    let silent: Vec<_> = (0..5).map(|_| std::net::TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+    let mut seeds: Vec<_> =
+        silent.iter().map(|listener| ("127.0.0.1".to_owned(), listener.local_addr().unwrap().port())).collect();
+    seeds.extend(shards.addresses());
+    let backend = RedisBackend::cluster(seeds).connect().await.unwrap();
+    granted(&backend, &request("k", LONG)).await;
 }
 
 static CLUSTER: LazyLock<Result<RedisCluster, String>> =

@@ -4,5 +4,9 @@
 mod support;
 
 mod access;
+mod certificates;
 mod cluster;
+mod ears;
+mod moves;
+mod rights;
 mod sentinel;

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use super::server::{Cli, RedisServer};
 
 /// The cluster's bus is at the port and this.
-const BUS: u16 = 10_000;
+pub(super) const BUS: u16 = 10_000;
 
 /// A cluster of three masters with a replica each. A failover takes about two seconds.
 #[derive(Debug)]
@@ -42,13 +42,12 @@ impl RedisCluster {
 
     /// The nodes' addresses.
     pub fn addresses(&self) -> Vec<(String, u16)> {
-        self.servers.iter().map(|server| ("127.0.0.1".to_owned(), server.port())).collect()
+        addresses(&self.servers)
     }
 
     /// The URL for the facade.
     pub fn url(&self) -> String {
-        let list: Vec<_> = self.servers.iter().map(|server| format!("127.0.0.1:{}", server.port())).collect();
-        format!("redis+cluster://{}", list.join(","))
+        url(&self.servers)
     }
 
     /// The server that is the master of a key now.
@@ -77,4 +76,15 @@ impl RedisCluster {
             state.contains("cluster_state:ok") && state.contains("cluster_known_nodes:6") && follows
         })
     }
+}
+
+/// The addresses of a cluster's nodes.
+pub(super) fn addresses(servers: &[RedisServer]) -> Vec<(String, u16)> {
+    servers.iter().map(|server| ("127.0.0.1".to_owned(), server.port())).collect()
+}
+
+/// The URL of a cluster for the facade.
+pub(super) fn url(servers: &[RedisServer]) -> String {
+    let list: Vec<_> = servers.iter().map(|server| format!("127.0.0.1:{}", server.port())).collect();
+    format!("redis+cluster://{}", list.join(","))
 }

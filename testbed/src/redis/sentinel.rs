@@ -79,6 +79,15 @@ impl RedisSentinels {
         &mut self.servers[1]
     }
 
+    /// Lets the replica follow the master, which lives and becomes a replica.
+    ///
+    /// # Errors
+    /// When the first sentinel refuses.
+    pub fn fail_over(&self) -> Result<()> {
+        let (_, _, cli) = self.sentinels.first().context("no sentinel")?;
+        cli.run(&["SENTINEL", "FAILOVER", NAME]).map(|_| ())
+    }
+
     /// Waits until all sentinels name this port as the master's.
     ///
     /// # Errors

@@ -2,14 +2,13 @@
 //!
 //! That is more than "no two believe at a time": the other's belief begins a way of the network later.
 
-use super::holding::{Holding, Story, s};
-use crate::simulation::clock::Nanos;
+use super::holding::{Story, s};
 
 pub(super) fn check(story: &Story) -> Vec<String> {
     let mut found = Vec::new();
     for (op, acquisition, holding) in story.holdings() {
         let grants = story.grants.get(&acquisition.key).map_or(&[][..], Vec::as_slice);
-        let Some(own) = own_grant(grants, holding) else {
+        let Some(own) = story.own_grant(acquisition, holding) else {
             found.push(format!("(b) #{op} was never granted by the store"));
             continue;
         };
@@ -39,10 +38,4 @@ pub(super) fn check(story: &Story) -> Vec<String> {
         }
     }
     found
-}
-
-/// The last of the store's grants that the holding can stem from: an owner may have been granted the lock, lost it
-/// unnoticed, and been granted it again while it still asked.
-fn own_grant(grants: &[(Nanos, crate::OwnerId, u64)], holding: &Holding) -> Option<usize> {
-    grants.iter().position(|(_, owner, token)| *owner == holding.owner && *token == holding.token)
 }

@@ -19,6 +19,8 @@ pub(super) struct Story {
     pub(super) robbed: HashMap<OwnerId, Vec<(Nanos, bool)>>,
     /// Since when tokens may go back: data was lost after the store's clock had gone back.
     pub(super) clock_went_back: Option<Nanos>,
+    /// By how much that prolonged the leases of then.
+    pub(super) prolonged: Nanos,
     /// When something kept which client (`None`: all) from the store, or from running.
     pub(super) disturbed: Vec<(Option<usize>, Disturbance, Nanos, Nanos)>,
     pub(super) killed: HashMap<usize, Nanos>,
@@ -32,6 +34,7 @@ pub(super) struct Acquisition {
     pub(super) invoked: Nanos,
     pub(super) waits: bool,
     pub(super) limit: Option<Duration>,
+    pub(super) max_hold: Option<Duration>,
     /// When its call was over: answered, failed, dropped, or its process killed.
     pub(super) over: Option<Nanos>,
     pub(super) holding: Option<Holding>,
@@ -79,6 +82,7 @@ impl Story {
             grants: HashMap::new(),
             robbed: HashMap::new(),
             clock_went_back: None,
+            prolonged: 0,
             disturbed: Vec::new(),
             killed: HashMap::new(),
         };
@@ -97,24 +101,26 @@ impl Story {
                         story.robbed.entry(*owner).or_default().push((at, true));
                     }
                 }
-                What::ClockJumped { owners, backwards } => {
+                What::ClockJumped { owners, back } => {
                     for owner in owners {
                         story.robbed.entry(*owner).or_default().push((at, false));
                     }
-                    if *backwards {
+                    story.prolonged += back;
+                    if *back > 0 {
                         story.clock_went_back.get_or_insert(at);
                     }
                 }
                 What::Disturbed { what, until } => story.disturbed.push((*client, *what, at, *until)),
                 What::ShuttingDown { supervisor } => drop(shut_down.insert((*client, *supervisor), at)),
                 What::Killed => story.killed.extend(client.map(|client| (client, at))),
-                What::Invoked { op, key, waits, limit } => {
+                What::Invoked { op, key, waits, limit, max_hold } => {
                     let acquisition = Acquisition {
                         client: client.unwrap_or(0),
                         key: key.clone(),
                         invoked: at,
                         waits: *waits,
                         limit: *limit,
+                        max_hold: *max_hold,
                         over: None,
                         holding: None,
                     };
@@ -185,6 +191,19 @@ impl Story {
         }
     }
 
+    /// Which of the store's grants the holding stems from. An owner may have been granted the lock, lost it unnoticed,
+    /// and been granted it again while it still asked: with another token.
+    pub(super) fn own_grant(&self, acquisition: &Acquisition, holding: &Holding) -> Option<usize> {
+        let grants = self.grants.get(&acquisition.key)?;
+        grants.iter().position(|(_, owner, token)| *owner == holding.owner && *token == holding.token)
+    }
+
+    /// When the store granted it.
+    pub(super) fn granted(&self, acquisition: &Acquisition, holding: &Holding) -> Option<Nanos> {
+        let own = self.own_grant(acquisition, holding)?;
+        Some(self.grants[&acquisition.key][own].0)
+    }
+
     /// All that were granted, with their numbers.
     pub(super) fn holdings(&self) -> impl Iterator<Item = (Op, &Acquisition, &Holding)> {
         self.ops.iter().filter_map(|(op, acquisition)| Some((*op, acquisition, acquisition.holding.as_ref()?)))
@@ -192,34 +211,19 @@ impl Story {
 
     /// Whether the store's own fault may have ended this owner's lease at this time, or let another in.
     pub(super) fn excuses(&self, owner: OwnerId, at: Nanos) -> bool {
+        self.excuses_within(owner, at, at)
+    }
+
+    /// The same, at some time between these.
+    pub(super) fn excuses_within(&self, owner: OwnerId, from: Nanos, to: Nanos) -> bool {
         let robbed = self.robbed.get(&owner).into_iter().flatten();
-        robbed.into_iter().any(|(robbed, _)| (*robbed..=robbed + self.ttl).contains(&at))
+        robbed.into_iter().any(|(robbed, _)| *robbed <= to && from <= robbed + self.ttl)
     }
 
     /// When this owner's lease was taken away for good, after this.
     pub(super) fn gone(&self, owner: OwnerId, after: Nanos) -> Option<Nanos> {
         let robbed = self.robbed.get(&owner).into_iter().flatten();
         robbed.filter(|(at, gone)| *gone && *at >= after).map(|(at, _)| *at).next()
-    }
-
-    /// Whether something kept this client from the store, or from running, between these.
-    pub(super) fn was_disturbed(&self, client: usize, from: Nanos, to: Nanos) -> bool {
-        self.disturbances(client, from, to).next().is_some()
-    }
-
-    /// Whether the client didn't run all the time between these.
-    pub(super) fn stood_still(&self, client: usize, from: Nanos, to: Nanos) -> bool {
-        let stills = [Disturbance::Paused, Disturbance::Stalled, Disturbance::Suspended];
-        self.disturbances(client, from, to).any(|what| stills.contains(&what))
-    }
-
-    fn disturbances(&self, client: usize, from: Nanos, to: Nanos) -> impl Iterator<Item = Disturbance> {
-        let disturbed = self.disturbed.iter();
-        disturbed
-            .filter(move |(whose, _, began, ended)| {
-                whose.is_none_or(|whose| whose == client) && *began <= to && *ended >= from
-            })
-            .map(|(_, what, ..)| *what)
     }
 }
 

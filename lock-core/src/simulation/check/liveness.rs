@@ -6,9 +6,9 @@ use super::holding::{Story, s};
 use crate::simulation::clock::Nanos;
 
 pub(super) fn check(story: &Story) -> Vec<String> {
-    // An orphan lives for a TTL, and what was on its way arrives within a quarter of one; then there are calls that
-    // wait for a reply which was lost, and a notification that was.
-    let patience = story.ttl + story.ttl / 4 + story.ttl / 2;
+    // An orphan lives for a TTL, longer if the store's clock is set back, and what was on its way arrives within a
+    // quarter of one; then there are calls that wait for a reply which was lost, and a notification that was.
+    let patience = story.ttl + story.prolonged + story.ttl / 4 + story.ttl / 2;
     let keys: BTreeSet<&str> = story.ops.values().map(|acquisition| &*acquisition.key).collect();
     keys.into_iter().flat_map(|key| of_key(story, key, patience)).collect()
 }

@@ -1,11 +1,9 @@
 //! A loss is final, has a cause, and is told in time.
 
+use super::disturbed::PROMPT;
 use super::holding::{Acquisition, Holding, Story, s};
 use crate::simulation::clock::Nanos;
 use crate::simulation::history::Op;
-
-/// Timers are good to a millisecond, and a task is woken after others.
-const PROMPT: Nanos = 4_000_000;
 
 /// After a resume, a loss is told within this.
 const AFTER_A_RESUME: Nanos = 520_000_000;
@@ -26,7 +24,9 @@ fn of_one(story: &Story, op: Op, acquisition: &Acquisition, holding: &Holding) -
     if let Some((at, reason, told)) = holding.lost {
         let without_cause = match reason {
             "taken-away" => {
-                story.gone(holding.owner, 0).is_none_or(|gone| gone > at) && !story.excuses(holding.owner, at)
+                let heard = story.heard(acquisition.client, at);
+                story.gone(holding.owner, 0).is_none_or(|gone| gone > at)
+                    && !story.excuses_within(holding.owner, heard, at)
             }
             // Its renewals had most of a TTL to succeed in.
             "expired" => {
@@ -39,7 +39,7 @@ fn of_one(story: &Story, op: Op, acquisition: &Acquisition, holding: &Holding) -
         if without_cause {
             found.push(format!("(e) #{op} was lost ({reason}) at {} without any cause", s(at)));
         }
-        if told && reason == "expired" && at > promised + PROMPT {
+        if told && matches!(reason, "expired" | "max-hold") && at > promised + PROMPT {
             let slept = story.stood_still(acquisition.client, promised.saturating_sub(AFTER_A_RESUME), at);
             if !slept {
                 found.push(format!("(b) #{op} was lost at {} and told so at {} only", s(promised), s(at)));

@@ -1,10 +1,12 @@
 //! What must hold in every history of a trial, whatever its faults were. Nothing slower than sorting.
 
 mod calls;
+mod disturbed;
 mod exclusion;
 mod holding;
 mod liveness;
 mod losses;
+mod max_hold;
 mod resource;
 mod tokens;
 
@@ -18,6 +20,7 @@ pub(super) fn violations(events: &[Event], phases: Phases) -> Vec<String> {
     let mut found = tokens::check(&story);
     found.extend(exclusion::check(&story));
     found.extend(losses::check(&story));
+    found.extend(max_hold::check(&story));
     found.extend(resource::check(events));
     found.extend(calls::check(&story, events));
     found.extend(liveness::check(&story));

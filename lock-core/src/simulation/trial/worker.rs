@@ -100,7 +100,8 @@ impl Worker {
             Patience::AtMost(limit) => (true, Some(limit)),
             Patience::ForEver => (true, None),
         };
-        self.client.tell(What::Invoked { op, key: locking.key.to_owned(), waits, limit });
+        let (key, max_hold) = (locking.key.to_owned(), locking.max_hold);
+        self.client.tell(What::Invoked { op, key, waits, limit, max_hold });
         let mut cancelled = TellCancelled { client: &self.client, op, armed: true };
         let acquire = async {
             match locking.patience {
