@@ -2,19 +2,19 @@
 
 use std::sync::Arc;
 
-use etcd_client::{Txn, TxnResponse};
 use lock_core::{
     AcquireRequest, Attempt, BackendError, Contention, ErrorKind, FencingToken, Grant, Operation, Outcome, OwnerId,
     Timestamp, Ttl,
 };
 
 use crate::backend::{Shared, now};
-use crate::error::{Failed, place_lost};
+use crate::error::place_lost;
 use crate::group::Group;
 use crate::names::Place;
 use crate::owners::State;
 use crate::queue::{self, Before, Seen, Taken};
-use crate::session::{Answer, IntoError, Session};
+use crate::session::{IntoError, Session};
+use crate::transact::Sent;
 use crate::value::{self, Arrival};
 
 const OPERATION: Operation = Operation::Acquire;
@@ -53,16 +53,14 @@ impl Shared {
         ttl: Ttl,
     ) -> Result<Attempt, BackendError> {
         let sent = now();
-        let unanswered = || self.owners.with(request.owner(), |known| known.unanswered).unwrap_or(0);
-        let before = unanswered();
-        let (taken, lives) = if self.settings.share_leases {
-            (self.take_in_a_group(session, request, ttl).await?, ttl)
+        let Sent { response, lives, tried_before } = if self.settings.share_leases {
+            self.take_in_a_group(session, request, ttl).await?
         } else {
             let value = value::encode(request, ttl, Arrival::Takes);
             let take = |place: &Place, lease| queue::take(place, lease, value.clone());
             self.send_with_a_lease(session, OPERATION, request, ttl, take).await?
         };
-        match queue::taken(&taken) {
+        match queue::taken(&response) {
             Taken::Now(revision) => {
                 self.forget_contended(request.key());
                 Ok(self.granted(request, session, revision, lives, sent))
@@ -74,7 +72,7 @@ impl Shared {
             }
             Taken::Seen(seen) if seen.first.is_none() => Err(given_up()),
             // "Held" promises that nothing is left, and whoever hears it need not release.
-            Taken::Seen(_) if unanswered() > before => Err(may_come_late()),
+            Taken::Seen(_) if tried_before => Err(may_come_late()),
             Taken::Seen(seen) => {
                 self.leave_group(request.owner());
                 self.give_lease_back(session, request.owner());
@@ -100,79 +98,6 @@ impl Shared {
                 held_by(request, &joined.seen)
             }
             Before::Unknown => self.ask_again(session, request).await,
-        }
-    }
-
-    /// Sends a transaction that names the owner's lease, which is had first, and answers with the TTL that it lives.
-    ///
-    /// With a spare lease both requests travel at once: the transaction, and the keep-alive that gives the lease its whole
-    /// TTL. That takes as long as one write.
-    pub(crate) async fn send_with_a_lease(
-        self: &Arc<Self>,
-        session: &Session,
-        operation: Operation,
-        request: &AcquireRequest,
-        ttl: Ttl,
-        transaction: impl Fn(&Place, i64) -> Txn,
-    ) -> Result<(TxnResponse, Ttl), BackendError> {
-        loop {
-            let lease = self.lease_for(session, operation, request, ttl).await?;
-            let place = self.queue(request.key()).place(lease.id);
-            let sending = self.owners.sending(request, ttl);
-            let asking = self.send(session, operation, transaction(&place, lease.id));
-            let keeping = async {
-                match lease.fresh {
-                    Some(lives) => Ok(Some(lives)),
-                    None => self.keep(session, operation, lease.id).await,
-                }
-            };
-            let (answer, lives) = tokio::join!(asking, keeping);
-            let response = match answer {
-                Ok(Answer { value, tried_before }) => {
-                    sending.answered_unless(tried_before);
-                    Some(value)
-                }
-                Err(Failed::NoLease { tried_before }) => {
-                    sending.answered_unless(tried_before);
-                    None
-                }
-                Err(failed) => return Err(failed.into_error(operation)),
-            };
-            match (response, lives.or_error(operation)?) {
-                (Some(response), Some(lives)) => return Ok((response, lives)),
-                // The lease is over, and what hung on it is gone. Another one.
-                _ => self.lease_is_over(request.owner(), lease.id),
-            }
-        }
-    }
-
-    /// Takes the lock with a lease that many locks share.
-    async fn take_in_a_group(
-        self: &Arc<Self>,
-        session: &Session,
-        request: &AcquireRequest,
-        ttl: Ttl,
-    ) -> Result<TxnResponse, BackendError> {
-        let place = self.own_place(request);
-        let value = value::encode(request, ttl, Arrival::Takes);
-        loop {
-            let sending = self.owners.sending(request, ttl);
-            let before = self.group_of(request.owner());
-            let group = self.join_group(session, &request.claim(), ttl, before).await.or_error(OPERATION)?;
-            self.owners.with(request.owner(), |known| known.group = Some(group.clone()));
-            match self.send(session, OPERATION, queue::take(&place, group.lease, value.clone())).await {
-                Ok(Answer { value, tried_before }) => {
-                    sending.answered_unless(tried_before);
-                    return Ok(value);
-                }
-                // The group's lease ended just now; another is granted.
-                Err(Failed::NoLease { tried_before }) => {
-                    sending.answered_unless(tried_before);
-                    group.is_gone();
-                    self.groups.forget(&group);
-                }
-                Err(failed) => return Err(failed.into_error(OPERATION)),
-            }
         }
     }
 
@@ -238,20 +163,6 @@ impl Shared {
         let txn = queue::look_at_first(&self.queue(request.key()));
         let answer = self.send(session, OPERATION, txn).await.or_error(OPERATION)?;
         Ok(queue::seen_first(&answer.value))
-    }
-
-    pub(crate) async fn send(
-        &self,
-        session: &Session,
-        operation: Operation,
-        txn: etcd_client::Txn,
-    ) -> Result<Answer<TxnResponse>, Failed> {
-        session
-            .call(operation, |mut link| {
-                let txn = txn.clone();
-                async move { link.kv.txn(txn).await }
-            })
-            .await
     }
 }
 

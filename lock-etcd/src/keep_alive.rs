@@ -1,6 +1,7 @@
 //! Keeping leases alive: all of a runtime's over a few streams, not one stream a lock.
 
-use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -23,9 +24,9 @@ pub(crate) struct KeepAlives {
     streams: [Slot<i64, Asked>; STREAMS],
 }
 
-/// Who waits for an answer, by lease.
+/// Who waits for an answer, by lease, in the order in which they asked.
 #[derive(Clone, Default)]
-struct Asked(Arc<Mutex<HashMap<i64, Vec<oneshot::Sender<Reply>>>>>);
+struct Asked(Arc<Mutex<HashMap<i64, VecDeque<oneshot::Sender<Reply>>>>>);
 
 /// The TTL, zero when there is no such lease; or why the stream broke.
 type Reply = Result<i64, Arc<Error>>;
@@ -80,25 +81,38 @@ fn open(endpoint: usize, link: Link) -> Stream<i64, Asked> {
 
 async fn ask(stream: &Stream<i64, Asked>, lease: i64) -> Reply {
     let (reply, answer) = oneshot::channel();
-    stream.listeners.lock().entry(lease).or_default().push(reply);
-    if stream.send.send(lease).is_err() {
-        stream.listeners.lock().remove(&lease);
-        return Err(ended());
-    }
+    stream.listeners.ask(lease, reply, &stream.send)?;
     answer.await.unwrap_or_else(|_| Err(ended()))
 }
 
 impl Asked {
-    fn lock(&self) -> MutexGuard<'_, HashMap<i64, Vec<oneshot::Sender<Reply>>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Sends the request in the order in which the answers are waited for.
+    fn ask(
+        &self,
+        lease: i64,
+        reply: oneshot::Sender<Reply>,
+        send: &mpsc::UnboundedSender<i64>,
+    ) -> Result<(), Arc<Error>> {
+        let mut asked = self.lock();
+        send.send(lease).map_err(|_| ended())?;
+        asked.entry(lease).or_default().push_back(reply);
+        Ok(())
     }
 
-    /// One answer for all who asked for this lease: each of them asked before it came.
+    /// The server answers a stream's requests one by one, in their order: so each answer is for who asked first. Another
+    /// asked later, perhaps after the server's answer: taking it for his, he would count his lease from too late a moment.
     fn answer(&self, lease: i64, seconds: i64) {
-        for reply in self.lock().remove(&lease).unwrap_or_default() {
-            // Who went away needs no answer.
-            drop(reply.send(Ok(seconds)));
+        let mut asked = self.lock();
+        let Entry::Occupied(mut waiting) = asked.entry(lease) else { return };
+        // Who went away needs no answer, but it was theirs.
+        waiting.get_mut().pop_front().map(|reply| reply.send(Ok(seconds)));
+        if waiting.get().is_empty() {
+            waiting.remove();
         }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<i64, VecDeque<oneshot::Sender<Reply>>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -186,4 +200,36 @@ pub(crate) fn whole_seconds(seconds: i64) -> Option<Ttl> {
     let seconds = u64::try_from(seconds).ok().filter(|seconds| *seconds > 0)?;
     // A longer lease than ours can be is none of ours; it lives at least as long as the longest.
     Some(Ttl::new(Duration::from_secs(seconds).min(Ttl::MAX)).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two ask for one lease; the first's answer was a long time on its way, and the second's request is lost.
+    #[test]
+    fn each_answer_is_for_one_request() {
+        let (send, mut requests) = mpsc::unbounded_channel();
+        let asked = Asked::default();
+        let ask = || {
+            let (reply, answer) = oneshot::channel();
+            asked.ask(7, reply, &send).unwrap();
+            answer
+        };
+        let (mut first, mut second) = (ask(), ask());
+        assert_eq!((requests.try_recv(), requests.try_recv()), (Ok(7), Ok(7)));
+        asked.answer(7, 10);
+        assert!(matches!(first.try_recv(), Ok(Ok(10))));
+        assert!(second.try_recv().is_err(), "an answer for the first was taken for the second's");
+        let third = ask();
+        drop(third);
+        let mut fourth = ask();
+        asked.answer(7, 9);
+        asked.answer(7, 8);
+        assert!(matches!(second.try_recv(), Ok(Ok(9))));
+        assert!(fourth.try_recv().is_err(), "the third went away, and its answer with it");
+        asked.answer(7, 6);
+        assert!(matches!(fourth.try_recv(), Ok(Ok(6))));
+        assert!(asked.lock().is_empty());
+    }
 }

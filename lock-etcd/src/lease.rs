@@ -11,15 +11,8 @@ use crate::error::Failed;
 use crate::keep_alive::whole_seconds;
 use crate::leases::Spare;
 use crate::names::{Place, lease_of};
+use crate::owners::OwnLease;
 use crate::session::{IntoError, Session};
-
-/// The lease for an owner's key.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct OwnLease {
-    pub(crate) id: i64,
-    /// How long it lives from its grant, if that was just now. Otherwise it must be kept alive.
-    pub(crate) fresh: Option<Ttl>,
-}
 
 impl Shared {
     /// Where an owner's key is: it bears the lease that the owner has, or would be granted.
@@ -32,26 +25,25 @@ impl Shared {
         self.place_of(request.key(), request.owner())
     }
 
-    /// The lease that the owner has, else a spare one, else one that is granted now.
+    /// The lease that the owner has, else a spare one, else one that is granted now: then also how long it lives. Another
+    /// must be kept alive.
     pub(crate) async fn lease_for(
         &self,
         session: &Session,
         operation: Operation,
         request: &AcquireRequest,
         ttl: Ttl,
-    ) -> Result<OwnLease, BackendError> {
-        if let Some(id) = self.owners.with(request.owner(), |known| known.lease).flatten() {
-            return Ok(OwnLease { id, fresh: None });
-        }
-        let spare = self.leases.take_spare(ttl);
-        let id = spare.unwrap_or_else(|| self.leases.id_for(request.owner()));
+    ) -> Result<(i64, Option<Ttl>), BackendError> {
         // Known before anything is sent: should this be dropped, the owner's release revokes it.
-        let sending = self.owners.sending(request, ttl);
-        self.owners.with(request.owner(), |known| known.lease = Some(id));
-        let fresh =
-            if spare.is_some() { None } else { self.grant(session, operation, id, ttl).await.or_error(operation)? };
-        sending.answered_unless(false);
-        Ok(OwnLease { id, fresh })
+        match self.owners.lease(request, ttl, || self.leases.choose(request.owner(), ttl)).await {
+            OwnLease::There(lease) => Ok((lease, None)),
+            OwnLease::ToGrant(lease, _granting) => {
+                let sending = self.owners.sending(request, ttl);
+                let lives = self.grant(session, operation, lease, ttl).await.or_error(operation)?;
+                sending.answered_unless(false);
+                Ok((lease, lives))
+            }
+        }
     }
 
     /// Grants a lease; `None` when it was granted before. The TTL is the server's, which may raise it.

@@ -13,6 +13,7 @@ use lock_core::{OwnerId, Timestamp, Ttl};
 
 use crate::backend::now;
 use crate::names::lease_of;
+use crate::owners::Choice;
 
 /// How many leases without a lock wait for the next one. They aren't kept alive: each ends when its TTL is over.
 const AT_MOST: usize = 64;
@@ -41,8 +42,12 @@ pub(crate) struct Spare {
 }
 
 impl Leases {
+    pub(crate) fn choose(&self, owner: OwnerId, ttl: Ttl) -> Choice {
+        self.take_spare(ttl).map_or_else(|| Choice::New(self.id_for(owner)), Choice::Spare)
+    }
+
     /// A spare lease with this TTL.
-    pub(crate) fn take_spare(&self, ttl: Ttl) -> Option<i64> {
+    fn take_spare(&self, ttl: Ttl) -> Option<i64> {
         let mut all = self.lock();
         let All { spare, ours } = &mut *all;
         let now = now();
@@ -63,7 +68,7 @@ impl Leases {
 
     /// The id of a lease to be granted for this owner: it follows from the owner, so that a grant can be repeated. Not
     /// where that lease was granted before and serves another by now.
-    pub(crate) fn id_for(&self, owner: OwnerId) -> i64 {
+    fn id_for(&self, owner: OwnerId) -> i64 {
         let mut all = self.lock();
         let mut id = lease_of(owner);
         while !all.ours.insert(id) {

@@ -22,6 +22,7 @@ mod release;
 mod renew;
 mod session;
 mod stream;
+mod transact;
 mod turn;
 mod value;
 mod wait;

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use lock_core::{AcquireRequest, LossHint, OwnerId, Timestamp, Ttl};
+use tokio::sync::Notify;
 
 use crate::backend::now;
 use crate::group::Group;
@@ -12,7 +13,11 @@ use crate::watch::{Deletion, Watching};
 /// The owners that may have something at the store. All of it could be asked of the store; knowing it saves requests,
 /// and where it isn't known, the store is asked.
 #[derive(Default)]
-pub(crate) struct Owners(Mutex<HashMap<OwnerId, Owner>>);
+pub(crate) struct Owners {
+    known: Mutex<HashMap<OwnerId, Owner>>,
+    /// Told when an owner's lease is granted, or its grant given up.
+    granted: Notify,
+}
 
 pub(crate) struct Owner {
     pub(crate) state: State,
@@ -26,6 +31,8 @@ pub(crate) struct Owner {
     pub(crate) ahead: Ahead,
     /// The lease that is its own.
     pub(crate) lease: Option<i64>,
+    /// That lease is being granted: until then there is none at the store.
+    granting: bool,
     /// The lease that it shares with others.
     pub(crate) group: Option<Arc<Group>>,
 }
@@ -103,24 +110,82 @@ impl Owners {
 
     /// Notes that something is being sent that could be applied late. Counts as unanswered unless it is told otherwise.
     pub(crate) fn sending<'a>(&'a self, request: &AcquireRequest, ttl: Ttl) -> Sending<'a> {
-        let mut owners = self.lock();
-        let known = owners.entry(request.owner()).or_insert_with(|| Owner {
-            state: State::Asking,
-            ttl,
-            kept_alive: now(),
-            unanswered: 0,
-            hint: request.loss_hint().clone(),
-            watch: Watch::None,
-            ahead: Ahead::Unknown,
-            lease: None,
-            group: None,
-        });
-        known.unanswered += 1;
+        entry(&mut self.lock(), request, ttl).unanswered += 1;
         Sending { owners: self, owner: request.owner() }
     }
 
+    /// The lease that the owner has, or what `choose` says. Of several tries of one owner at once, one has a lease granted for
+    /// all: with two, each would take the other's key for somebody else's.
+    pub(crate) async fn lease(&self, request: &AcquireRequest, ttl: Ttl, choose: impl Fn() -> Choice) -> OwnLease<'_> {
+        loop {
+            let granted = self.granted.notified();
+            {
+                let mut owners = self.lock();
+                let known = entry(&mut owners, request, ttl);
+                match known.lease {
+                    Some(lease) if !known.granting => return OwnLease::There(lease),
+                    Some(_) => {}
+                    None => match choose() {
+                        Choice::Spare(lease) => {
+                            known.lease = Some(lease);
+                            return OwnLease::There(lease);
+                        }
+                        Choice::New(lease) => {
+                            (known.lease, known.granting) = (Some(lease), true);
+                            return OwnLease::ToGrant(lease, Granting { owners: self, owner: request.owner() });
+                        }
+                    },
+                }
+            }
+            granted.await;
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, HashMap<OwnerId, Owner>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn entry<'a>(owners: &'a mut HashMap<OwnerId, Owner>, request: &AcquireRequest, ttl: Ttl) -> &'a mut Owner {
+    owners.entry(request.owner()).or_insert_with(|| Owner {
+        state: State::Asking,
+        ttl,
+        kept_alive: now(),
+        unanswered: 0,
+        hint: request.loss_hint().clone(),
+        watch: Watch::None,
+        ahead: Ahead::Unknown,
+        lease: None,
+        granting: false,
+        group: None,
+    })
+}
+
+/// A lease for an owner that has none.
+pub(crate) enum Choice {
+    Spare(i64),
+    /// To be granted.
+    New(i64),
+}
+
+/// The lease for an owner's key.
+pub(crate) enum OwnLease<'a> {
+    /// Granted before. It must be kept alive.
+    There(i64),
+    ToGrant(i64, Granting<'a>),
+}
+
+/// A grant under way. When it is dropped, the owner's other tries go on.
+#[must_use]
+pub(crate) struct Granting<'a> {
+    owners: &'a Owners,
+    owner: OwnerId,
+}
+
+impl Drop for Granting<'_> {
+    fn drop(&mut self) {
+        self.owners.with(self.owner, |known| known.granting = false);
+        self.owners.granted.notify_waiters();
     }
 }
 
@@ -149,6 +214,21 @@ mod tests {
     use lock_core::LockKey;
 
     use super::*;
+
+    #[tokio::test]
+    async fn tries_of_one_owner_at_once_have_one_lease() {
+        let owners = Owners::default();
+        let ttl = Ttl::new(Duration::from_secs(10)).unwrap();
+        let request = AcquireRequest::new(LockKey::new("x").unwrap(), ttl);
+        let OwnLease::ToGrant(1, granting) = owners.lease(&request, ttl, || Choice::New(1)).await else {
+            panic!("no lease to grant");
+        };
+        let another = owners.lease(&request, ttl, || Choice::New(2));
+        tokio::pin!(another);
+        assert!(tokio::time::timeout(Duration::from_millis(10), &mut another).await.is_err());
+        drop(granting);
+        assert!(matches!(another.await, OwnLease::There(1)));
+    }
 
     #[test]
     fn one_members_word_is_no_grant_where_the_lease_may_be_over() {

@@ -30,20 +30,29 @@ impl<Request, Listeners> Slot<Request, Listeners> {
         open: fn(usize, Link) -> Stream<Request, Listeners>,
     ) -> Result<Arc<Stream<Request, Listeners>>, Failed> {
         let endpoint = session.index();
-        if let Some(stream) = self.usable(endpoint) {
+        if let Some(stream) = usable(self.lock().as_ref(), endpoint) {
             return Ok(stream);
         }
         // Seldom, and much larger than the rest: on its own, so that each renewal needn't bear it.
         let link = Box::pin(session.link(endpoint, operation)).await?;
-        // Another was quicker.
-        if let Some(stream) = self.usable(endpoint) {
-            return Ok(stream);
+        Ok(self.get_or_open(endpoint, || open(endpoint, link)))
+    }
+
+    /// Looks and opens under one lock: of two that need a stream at once, none ends the one that the other just opened.
+    fn get_or_open(
+        &self,
+        endpoint: usize,
+        open: impl FnOnce() -> Stream<Request, Listeners>,
+    ) -> Arc<Stream<Request, Listeners>> {
+        let mut current = self.lock();
+        if let Some(stream) = usable(current.as_ref(), endpoint) {
+            return stream;
         }
-        let stream = Arc::new(open(endpoint, link));
-        if let Some(old) = self.lock().replace(stream.clone()) {
+        let stream = Arc::new(open());
+        if let Some(old) = current.replace(stream.clone()) {
             old.task.abort();
         }
-        Ok(stream)
+        stream
     }
 
     /// A stream that failed somebody serves nobody any more.
@@ -54,10 +63,6 @@ impl<Request, Listeners> Slot<Request, Listeners> {
     /// Ends the stream if it leads to this endpoint.
     pub(crate) fn close_to(&self, endpoint: usize) {
         self.end_if(|current| current.endpoint == endpoint);
-    }
-
-    fn usable(&self, endpoint: usize) -> Option<Arc<Stream<Request, Listeners>>> {
-        self.lock().as_ref().filter(|stream| stream.endpoint == endpoint && !stream.send.is_closed()).cloned()
     }
 
     fn end_if(&self, is_it: impl FnOnce(&Arc<Stream<Request, Listeners>>) -> bool) {
@@ -75,5 +80,39 @@ impl<Request, Listeners> Slot<Request, Listeners> {
 impl<Request, Listeners> Default for Slot<Request, Listeners> {
     fn default() -> Self {
         Self(Mutex::new(None))
+    }
+}
+
+fn usable<Request, Listeners>(
+    current: Option<&Arc<Stream<Request, Listeners>>>,
+    endpoint: usize,
+) -> Option<Arc<Stream<Request, Listeners>>> {
+    current.filter(|stream| stream.endpoint == endpoint && !stream.send.is_closed()).cloned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Tasks of several threads need a stream at the same moment: the server is asked for one, and nobody's is ended.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn those_that_need_a_stream_at_once_share_one() {
+        for _ in 0..200 {
+            let slot = Arc::new(Slot::<(), ()>::default());
+            let start = Arc::new(std::sync::Barrier::new(2));
+            let needs = || {
+                let (slot, start) = (slot.clone(), start.clone());
+                tokio::task::spawn_blocking(move || {
+                    start.wait();
+                    slot.get_or_open(0, || {
+                        let (send, mut requests) = mpsc::unbounded_channel();
+                        let task = tokio::spawn(async move { while requests.recv().await.is_some() {} });
+                        Stream { endpoint: 0, send, listeners: (), task: task.abort_handle() }
+                    })
+                })
+            };
+            let (one, other) = (needs(), needs());
+            assert!(Arc::ptr_eq(&one.await.unwrap(), &other.await.unwrap()));
+        }
     }
 }

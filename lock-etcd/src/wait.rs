@@ -14,6 +14,7 @@ use crate::names::Place;
 use crate::owners::{Ahead, State};
 use crate::queue::{self, Before, Joined};
 use crate::session::{IntoError, Session};
+use crate::transact::Sent;
 use crate::value::{self, Arrival};
 use crate::watch::{News, Watching};
 
@@ -110,7 +111,7 @@ impl Shared {
         let sent = now();
         let value = value::encode(request, ttl, Arrival::Waits);
         let join = |place: &Place, lease| queue::join(place, lease, value.clone());
-        let (response, lives) = self.send_with_a_lease(session, operation, request, ttl, join).await?;
+        let Sent { response, lives, .. } = self.send_with_a_lease(session, operation, request, ttl, join).await?;
         let joined = queue::joined(&response).ok_or_else(given_up)?;
         self.owners.with(request.owner(), |known| {
             known.state = State::Waiting(joined.revision);

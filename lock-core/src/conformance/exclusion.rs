@@ -51,7 +51,7 @@ pub(super) async fn keys_are_independent(kit: &Kit<'_>) -> Result<(), Trouble> {
         let other = kit.request(&idle);
         let free = timeout(kit.soon(), client.granted_within(&other, kit.soon())).await;
         ensure!(free.is_ok(), "a try for \"{idle}\" hangs while someone waits for \"{busy}\"");
-        free.unwrap_or(Err(Trouble::TooSlow))?;
+        free.unwrap_or(Err(Trouble::expired()))?;
         client.released(&other).await?;
     }
     kit.a.released(&holder).await?;

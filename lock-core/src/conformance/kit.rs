@@ -7,8 +7,8 @@ use tokio::time::sleep;
 
 use super::{Client, Harness, HarnessError};
 use crate::{
-    AcquireRequest, Attempt, BackendError, Capabilities, Contention, Grant, Lease, LockAdmin, LockKey, LockRecord,
-    Release, Renewal, Ttl,
+    AcquireRequest, Attempt, BackendError, Capabilities, Contention, ErrorKind, Grant, Lease, LockAdmin, LockKey,
+    LockRecord, Release, Renewal, Ttl,
 };
 
 /// What every upper bound adds for a loaded machine. Lower bounds add nothing.
@@ -19,8 +19,9 @@ pub(super) const SLACK: Duration = Duration::from_secs(2);
 pub(super) enum Trouble {
     /// The store broke the rule; says what was seen.
     Broken(String),
-    /// The machine was so slow that a lease expired under the case: nothing was proven, it is run again.
-    TooSlow,
+    /// The machine was so slow that a lease expired under the case, or that the store had no time to answer: nothing was
+    /// proven, it is run again. Says what was too slow.
+    TooSlow(String),
 }
 
 /// Stops the case with what was seen, unless the condition holds.
@@ -98,7 +99,7 @@ impl<'a> Kit<'a> {
 
     /// Gives up this attempt unless a short lease that began after `since` is certainly still good.
     pub(super) fn in_time(&self, since: Instant) -> Result<(), Trouble> {
-        if since.elapsed() < self.ttl.get() { Ok(()) } else { Err(Trouble::TooSlow) }
+        if since.elapsed() < self.ttl.get() { Ok(()) } else { Err(Trouble::expired()) }
     }
 
     /// Waits until `count` waiters stand in the queue of a lock that is held; for a while, if the store doesn't tell.
@@ -160,13 +161,23 @@ impl Client {
         }
     }
 
-    /// Tries and waits in turn until granted, as the supervisor does. The case's limit bounds it.
+    /// Tries and waits in turn until granted, as the supervisor does: what may pass is asked again. The case's limit bounds
+    /// it.
     pub(super) async fn acquire(&self, request: &AcquireRequest) -> Result<Grant, Trouble> {
         loop {
-            match self.try_acquire(request).await? {
-                Attempt::Granted(grant) => return Ok(grant),
-                Attempt::Held(seen) => self.wait(request, &seen).await?,
+            match self.try_and_wait(request).await {
+                Ok(Some(grant)) => return Ok(grant),
+                Ok(None) => {}
+                Err(error) if error.is_transient() => sleep(Duration::from_millis(20)).await,
+                Err(error) => return Err(error.into()),
             }
+        }
+    }
+
+    async fn try_and_wait(&self, request: &AcquireRequest) -> Result<Option<Grant>, BackendError> {
+        match self.backend().try_acquire(request).await? {
+            Attempt::Granted(grant) => Ok(Some(grant)),
+            Attempt::Held(seen) => self.backend().wait(request, &seen).await.map(|()| None),
         }
     }
 
@@ -239,9 +250,18 @@ fn shown(key: &LockKey) -> String {
     text
 }
 
+impl Trouble {
+    pub(super) fn expired() -> Self {
+        Self::TooSlow("a few calls took longer than the harness' TTL: raise Harness::ttl".to_owned())
+    }
+}
+
 impl From<BackendError> for Trouble {
     fn from(error: BackendError) -> Self {
-        Self::Broken(format!("an error where an answer was due: {error}"))
+        match error.kind() {
+            ErrorKind::TimedOut => Self::TooSlow(format!("the store had no answer in time: {error}")),
+            _ => Self::Broken(format!("an error where an answer was due: {error}")),
+        }
     }
 }
 
@@ -262,6 +282,19 @@ impl<T: Send + 'static> Task<Result<T, Trouble>> {
             Ok(other) => Err(Trouble::Broken(format!("{what}: the task ended with {}", other.is_some()))),
             Err(_) => Err(Trouble::Broken(format!("{what}: not within {bound:?}"))),
         }
+    }
+
+    /// The same for all of these. The first that fails is told: those that wait behind it would say only that they did.
+    pub(super) async fn all_within(tasks: Vec<Self>, bound: Duration, what: &str) -> Result<(), Trouble> {
+        let mut all = JoinSet::new();
+        for (n, task) in tasks.into_iter().enumerate() {
+            let what = format!("{what}: number {n}");
+            all.spawn(async move { task.within(bound, &what).await });
+        }
+        while let Some(ended) = all.join_next().await {
+            ended.map_err(|error| Trouble::Broken(format!("{what}: {error}")))??;
+        }
+        Ok(())
     }
 
     pub(super) fn is_running(&mut self) -> bool {

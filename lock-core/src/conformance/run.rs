@@ -69,6 +69,7 @@ pub async fn run_case(name: &str, harness: &dyn Harness) -> Result<Outcome, Fail
 }
 
 async fn attempts(case: &Case, harness: &dyn Harness) -> Result<Outcome, String> {
+    let mut slow = String::new();
     for attempt in 0..TRIES {
         let kit = Kit::start(harness, attempt).await.map_err(|error| format!("the harness can't connect: {error}"))?;
         if let Some(why) = case.needs.missing(&kit.a) {
@@ -78,11 +79,11 @@ async fn attempts(case: &Case, harness: &dyn Harness) -> Result<Outcome, String>
         match timeout(limit, (case.body)(&kit)).await {
             Ok(Ok(())) => return Ok(Outcome::Passed),
             Ok(Err(Trouble::Broken(seen))) => return Err(seen),
-            Ok(Err(Trouble::TooSlow)) => {}
+            Ok(Err(Trouble::TooSlow(what))) => slow = what,
             Err(_) => return Err(format!("the case didn't end within {limit:?}: some call hangs")),
         }
     }
-    Err(format!("{TRIES} times in a row a few calls took longer than the harness' TTL: raise Harness::ttl"))
+    Err(format!("{TRIES} times in a row the machine was too slow: {slow}"))
 }
 
 /// Runs one case on a harness that `start` makes, on a tokio runtime of its own: the body of a generated test.

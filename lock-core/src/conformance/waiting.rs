@@ -78,10 +78,7 @@ pub(super) async fn every_waiter_is_served(kit: &Kit<'_>) -> Result<(), Trouble>
         (0..8).map(|n| order.waiter(n, if n % 2 == 0 { &kit.a } else { &kit.b }, kit.request(&key))).collect();
     kit.until_waiting(&key, 8).await?;
     kit.a.released(&holder).await?;
-    for waiter in waiters {
-        waiter.within(kit.in_turn(8), "each of eight waiters is served").await?;
-    }
-    Ok(())
+    Task::all_within(waiters, kit.in_turn(8), "each of eight waiters is served").await
 }
 
 pub(super) async fn dropped_wait_leaves_nothing_behind(kit: &Kit<'_>) -> Result<(), Trouble> {
@@ -125,9 +122,7 @@ pub(super) async fn waiters_are_served_in_order(kit: &Kit<'_>) -> Result<(), Tro
         kit.until_waiting(&key, n + 1).await?;
     }
     kit.a.released(&holder).await?;
-    for waiter in waiters {
-        waiter.within(kit.in_turn(6), "each of six waiters is served").await?;
-    }
+    Task::all_within(waiters, kit.in_turn(6), "each of six waiters is served").await?;
     order.check(6)
 }
 
@@ -158,9 +153,7 @@ pub(super) async fn interrupted_waiter_keeps_its_place(kit: &Kit<'_>) -> Result<
     kit.until_waiting(&key, 2).await?;
     sleep(Duration::from_millis(200)).await;
     kit.a.released(&holder).await?;
-    for waiter in [first, second] {
-        waiter.within(kit.in_turn(2), "each of two waiters is served").await?;
-    }
+    Task::all_within(vec![first, second], kit.in_turn(2), "each of two waiters is served").await?;
     order.check(2)
 }
 

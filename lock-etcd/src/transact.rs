@@ -1,0 +1,118 @@
+//! Sending a transaction that names a lease, and having the lease.
+
+use std::sync::Arc;
+
+use etcd_client::{Txn, TxnResponse};
+use lock_core::{AcquireRequest, BackendError, Operation, Ttl};
+
+use crate::backend::Shared;
+use crate::error::Failed;
+use crate::names::Place;
+use crate::owners::Sending;
+use crate::queue;
+use crate::session::{Answer, IntoError, Session};
+use crate::value::{self, Arrival};
+
+const OPERATION: Operation = Operation::Acquire;
+
+/// A transaction that was applied.
+pub(crate) struct Sent {
+    pub(crate) response: TxnResponse,
+    /// The TTL of its lease, from before it was sent.
+    pub(crate) lives: Ttl,
+    /// An earlier try of it may be applied as well, and late.
+    pub(crate) tried_before: bool,
+}
+
+impl Shared {
+    /// Sends a transaction that names the owner's lease, which is had first, and answers with the TTL that it lives.
+    ///
+    /// With a spare lease both requests travel at once: the transaction, and the keep-alive that gives the lease its whole
+    /// TTL. That takes as long as one write.
+    pub(crate) async fn send_with_a_lease(
+        self: &Arc<Self>,
+        session: &Session,
+        operation: Operation,
+        request: &AcquireRequest,
+        ttl: Ttl,
+        transaction: impl Fn(&Place, i64) -> Txn,
+    ) -> Result<Sent, BackendError> {
+        let mut tried = false;
+        loop {
+            let (lease, fresh) = self.lease_for(session, operation, request, ttl).await?;
+            let place = self.queue(request.key()).place(lease);
+            let sending = self.owners.sending(request, ttl);
+            let asking = self.send(session, operation, transaction(&place, lease));
+            let keeping = async {
+                match fresh {
+                    Some(lives) => Ok(Some(lives)),
+                    None => self.keep(session, operation, lease).await,
+                }
+            };
+            let (answer, lives) = tokio::join!(asking, keeping);
+            let response = sending.answer(answer, &mut tried).or_error(operation)?;
+            match (response, lives.or_error(operation)?) {
+                (Some(response), Some(lives)) => return Ok(Sent { response, lives, tried_before: tried }),
+                // The lease is over, and what hung on it is gone. Another one.
+                _ => self.lease_is_over(request.owner(), lease),
+            }
+        }
+    }
+
+    /// Takes the lock with a lease that many locks share.
+    pub(crate) async fn take_in_a_group(
+        self: &Arc<Self>,
+        session: &Session,
+        request: &AcquireRequest,
+        ttl: Ttl,
+    ) -> Result<Sent, BackendError> {
+        let place = self.own_place(request);
+        let value = value::encode(request, ttl, Arrival::Takes);
+        let mut tried = false;
+        loop {
+            let sending = self.owners.sending(request, ttl);
+            let before = self.group_of(request.owner());
+            let group = self.join_group(session, &request.claim(), ttl, before).await.or_error(OPERATION)?;
+            self.owners.with(request.owner(), |known| known.group = Some(group.clone()));
+            let answer = self.send(session, OPERATION, queue::take(&place, group.lease, value.clone())).await;
+            if let Some(response) = sending.answer(answer, &mut tried).or_error(OPERATION)? {
+                return Ok(Sent { response, lives: ttl, tried_before: tried });
+            }
+            // The group's lease ended just now; another is granted.
+            group.is_gone();
+            self.groups.forget(&group);
+        }
+    }
+
+    pub(crate) async fn send(
+        &self,
+        session: &Session,
+        operation: Operation,
+        txn: Txn,
+    ) -> Result<Answer<TxnResponse>, Failed> {
+        session
+            .call(operation, |mut link| {
+                let txn = txn.clone();
+                async move { link.kv.txn(txn).await }
+            })
+            .await
+    }
+}
+
+impl Sending<'_> {
+    /// What came of it; `None` when there was no lease.
+    fn answer(
+        self,
+        answer: Result<Answer<TxnResponse>, Failed>,
+        tried: &mut bool,
+    ) -> Result<Option<TxnResponse>, Failed> {
+        let (response, tried_before) = match answer {
+            Ok(Answer { value, tried_before }) => (Some(value), tried_before),
+            Err(Failed::NoLease { tried_before }) => (None, tried_before),
+            Err(failed) => return Err(failed),
+        };
+        self.answered_unless(tried_before);
+        *tried |= tried_before;
+        Ok(response)
+    }
+}
