@@ -93,7 +93,7 @@ impl Shared {
         let (joined, lives) = self.join(session, OPERATION, request, ttl).await?;
         match joined.before {
             Before::Nobody => Ok(self.granted(request, session, joined.revision, lives, sent)),
-            Before::Key(_) => {
+            Before::One(_) => {
                 self.remember_contended(request.key());
                 held_by(request, &joined.seen)
             }
@@ -109,13 +109,26 @@ impl Shared {
         lives: Ttl,
         sent: Timestamp,
     ) -> Attempt {
+        Attempt::Granted(self.grant_to(request, session, revision, lives, sent))
+    }
+
+    /// The lock is the owner's, by the lease that was kept alive at `sent`.
+    pub(crate) fn grant_to(
+        self: &Arc<Self>,
+        request: &AcquireRequest,
+        session: &Arc<Session>,
+        revision: i64,
+        lives: Ttl,
+        sent: Timestamp,
+    ) -> Grant {
         self.owners.with(request.owner(), |known| {
+            known.lined_up = matches!(known.state, State::Waiting(_));
             known.state = State::Holding(revision);
             known.kept_alive = sent;
             known.hint = request.loss_hint().clone();
         });
         self.watch_later(session, request.claim(), revision);
-        Attempt::Granted(Grant::new(FencingToken::new(u64::try_from(revision).unwrap_or_default()), lives))
+        Grant::new(FencingToken::new(u64::try_from(revision).unwrap_or_default()), lives)
     }
 
     /// Its lease, if others share it.

@@ -8,7 +8,7 @@ use lock_core::{Claim, Operation};
 use crate::backend::Shared;
 use crate::owners::{State, Watch};
 use crate::session::Session;
-use crate::watch::News;
+use crate::watch::{News, Of};
 
 /// A lock that is held for less isn't watched: a watch costs two messages each way. A renewal reads the key where no
 /// watch is in place.
@@ -20,10 +20,13 @@ const PAUSE: Duration = Duration::from_millis(300);
 const OPERATION: Operation = Operation::Renew;
 
 impl Shared {
-    /// Watches the key of a lock if it is held for a while.
+    /// Looks who comes next, and watches the key of a lock if it is held for a while.
     pub(crate) fn watch_later(self: &Arc<Self>, session: &Arc<Session>, claim: Claim, token: i64) {
         let held = Held { shared: Arc::downgrade(self), session: Arc::downgrade(session), claim, token };
         tokio::spawn(async move {
+            if let (Some(shared), Some(session)) = (held.shared.upgrade(), held.session.upgrade()) {
+                shared.look_behind(&session, &held.claim, token).await;
+            }
             tokio::time::sleep(HELD_FOR).await;
             held.watch().await;
         });
@@ -53,7 +56,7 @@ impl Held {
         let handle = tokio::runtime::Handle::current();
         let told = self.clone();
         let listener = Arc::new(move |news| told.clone().take_in(&news, &handle));
-        let watching = session.watches.watch(&session, OPERATION, place.key, listener).await;
+        let watching = session.watches.watch(&session, OPERATION, place.key, Of::Deletions, listener).await;
         match watching {
             Ok(watching) => {
                 shared.owners.with(owner, |known| {
@@ -71,6 +74,7 @@ impl Held {
         match news {
             News::Live => drop(runtime.spawn(self.look())),
             News::Deleted(_) => self.lost(),
+            News::Touched(_) => {}
             News::Broken(_) => {
                 self.set(Watch::None);
                 drop(runtime.spawn(self.again()));

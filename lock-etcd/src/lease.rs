@@ -8,10 +8,10 @@ use lock_core::{AcquireRequest, BackendError, LockKey, Operation, OwnerId, Ttl};
 
 use crate::backend::Shared;
 use crate::error::Failed;
+use crate::granting::OwnLease;
 use crate::keep_alive::whole_seconds;
 use crate::leases::Spare;
 use crate::names::{Place, lease_of};
-use crate::owners::OwnLease;
 use crate::session::{IntoError, Session};
 
 impl Shared {

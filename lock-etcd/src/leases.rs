@@ -12,8 +12,8 @@ use std::time::Duration;
 use lock_core::{OwnerId, Timestamp, Ttl};
 
 use crate::backend::now;
+use crate::granting::Choice;
 use crate::names::lease_of;
-use crate::owners::Choice;
 
 /// How many leases without a lock wait for the next one. They aren't kept alive: each ends when its TTL is over.
 const AT_MOST: usize = 64;

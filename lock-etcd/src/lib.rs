@@ -9,6 +9,7 @@ mod error;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
+mod granting;
 mod group;
 mod held;
 mod keep_alive;
@@ -22,6 +23,7 @@ mod release;
 mod renew;
 mod session;
 mod stream;
+mod successor;
 mod transact;
 mod turn;
 mod value;

@@ -2,12 +2,15 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use lock_core::{AcquireRequest, LossHint, OwnerId, Timestamp, Ttl};
 use tokio::sync::Notify;
 
 use crate::backend::now;
 use crate::group::Group;
+use crate::queue::Predecessor;
+use crate::successor::Successor;
 use crate::watch::{Deletion, Watching};
 
 /// The owners that may have something at the store. All of it could be asked of the store; knowing it saves requests,
@@ -16,7 +19,7 @@ use crate::watch::{Deletion, Watching};
 pub(crate) struct Owners {
     known: Mutex<HashMap<OwnerId, Owner>>,
     /// Told when an owner's lease is granted, or its grant given up.
-    granted: Notify,
+    pub(crate) granted: Notify,
 }
 
 pub(crate) struct Owner {
@@ -29,10 +32,14 @@ pub(crate) struct Owner {
     pub(crate) hint: LossHint,
     pub(crate) watch: Watch,
     pub(crate) ahead: Ahead,
+    /// A holder that stood in the queue: likely somebody stands behind it.
+    pub(crate) lined_up: bool,
+    /// Who does, if that is known.
+    pub(crate) behind: Option<Successor>,
     /// The lease that is its own.
     pub(crate) lease: Option<i64>,
     /// That lease is being granted: until then there is none at the store.
-    granting: bool,
+    pub(crate) granting: bool,
     /// The lease that it shares with others.
     pub(crate) group: Option<Arc<Group>>,
 }
@@ -52,10 +59,12 @@ pub(crate) enum State {
 pub(crate) enum Ahead {
     #[default]
     Unknown,
-    /// Its key, when the place was taken.
-    Key(Vec<u8>),
+    /// It was there when the place was taken.
+    There(Predecessor),
     /// It is gone, as a watch told.
     Gone(Deletion),
+    /// It handed the lock over.
+    HandedOver,
 }
 
 /// What watches the key of a holder.
@@ -77,7 +86,22 @@ impl Owner {
     /// stood still.
     pub(crate) fn take_gone(&mut self) -> Option<Deletion> {
         let Ahead::Gone(deletion) = std::mem::take(&mut self.ahead) else { return None };
-        (now().since(self.kept_alive) < self.ttl.get() / 2).then_some(deletion)
+        self.lives().map(|_| deletion)
+    }
+
+    /// Whether the one before handed the lock over, under the same condition; and how long the lease lives yet.
+    pub(crate) fn take_handed_over(&mut self) -> Option<(i64, Duration)> {
+        let State::Waiting(revision) = self.state else { return None };
+        if self.ahead != Ahead::HandedOver || self.group.is_some() {
+            return None;
+        }
+        self.ahead = Ahead::Unknown;
+        self.lives().map(|lives| (revision, lives))
+    }
+
+    fn lives(&self) -> Option<Duration> {
+        let (ttl, age) = (self.ttl.get(), now().since(self.kept_alive));
+        (age < ttl / 2).then(|| ttl.saturating_sub(age))
     }
 }
 
@@ -114,39 +138,12 @@ impl Owners {
         Sending { owners: self, owner: request.owner() }
     }
 
-    /// The lease that the owner has, or what `choose` says. Of several tries of one owner at once, one has a lease granted for
-    /// all: with two, each would take the other's key for somebody else's.
-    pub(crate) async fn lease(&self, request: &AcquireRequest, ttl: Ttl, choose: impl Fn() -> Choice) -> OwnLease<'_> {
-        loop {
-            let granted = self.granted.notified();
-            {
-                let mut owners = self.lock();
-                let known = entry(&mut owners, request, ttl);
-                match known.lease {
-                    Some(lease) if !known.granting => return OwnLease::There(lease),
-                    Some(_) => {}
-                    None => match choose() {
-                        Choice::Spare(lease) => {
-                            known.lease = Some(lease);
-                            return OwnLease::There(lease);
-                        }
-                        Choice::New(lease) => {
-                            (known.lease, known.granting) = (Some(lease), true);
-                            return OwnLease::ToGrant(lease, Granting { owners: self, owner: request.owner() });
-                        }
-                    },
-                }
-            }
-            granted.await;
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<OwnerId, Owner>> {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, HashMap<OwnerId, Owner>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn entry<'a>(owners: &'a mut HashMap<OwnerId, Owner>, request: &AcquireRequest, ttl: Ttl) -> &'a mut Owner {
+pub(crate) fn entry<'a>(owners: &'a mut HashMap<OwnerId, Owner>, request: &AcquireRequest, ttl: Ttl) -> &'a mut Owner {
     owners.entry(request.owner()).or_insert_with(|| Owner {
         state: State::Asking,
         ttl,
@@ -155,38 +152,12 @@ fn entry<'a>(owners: &'a mut HashMap<OwnerId, Owner>, request: &AcquireRequest, 
         hint: request.loss_hint().clone(),
         watch: Watch::None,
         ahead: Ahead::Unknown,
+        lined_up: false,
+        behind: None,
         lease: None,
         granting: false,
         group: None,
     })
-}
-
-/// A lease for an owner that has none.
-pub(crate) enum Choice {
-    Spare(i64),
-    /// To be granted.
-    New(i64),
-}
-
-/// The lease for an owner's key.
-pub(crate) enum OwnLease<'a> {
-    /// Granted before. It must be kept alive.
-    There(i64),
-    ToGrant(i64, Granting<'a>),
-}
-
-/// A grant under way. When it is dropped, the owner's other tries go on.
-#[must_use]
-pub(crate) struct Granting<'a> {
-    owners: &'a Owners,
-    owner: OwnerId,
-}
-
-impl Drop for Granting<'_> {
-    fn drop(&mut self) {
-        self.owners.with(self.owner, |known| known.granting = false);
-        self.owners.granted.notify_waiters();
-    }
 }
 
 /// A request under way. Dropped without an answer, it may be applied at any time.
@@ -215,21 +186,6 @@ mod tests {
 
     use super::*;
 
-    #[tokio::test]
-    async fn tries_of_one_owner_at_once_have_one_lease() {
-        let owners = Owners::default();
-        let ttl = Ttl::new(Duration::from_secs(10)).unwrap();
-        let request = AcquireRequest::new(LockKey::new("x").unwrap(), ttl);
-        let OwnLease::ToGrant(1, granting) = owners.lease(&request, ttl, || Choice::New(1)).await else {
-            panic!("no lease to grant");
-        };
-        let another = owners.lease(&request, ttl, || Choice::New(2));
-        tokio::pin!(another);
-        assert!(tokio::time::timeout(Duration::from_millis(10), &mut another).await.is_err());
-        drop(granting);
-        assert!(matches!(another.await, OwnLease::There(1)));
-    }
-
     #[test]
     fn one_members_word_is_no_grant_where_the_lease_may_be_over() {
         let owners = Owners::default();
@@ -245,6 +201,22 @@ mod tests {
         };
         assert_eq!(taken_when_kept_alive(now()), Some((Some(deletion), None)), "once");
         // This process, or its host, stood still.
+        assert_eq!(taken_when_kept_alive(Timestamp::ZERO), Some((None, None)));
+    }
+    #[test]
+    fn what_is_handed_over_is_asked_for_where_the_lease_may_be_over() {
+        let owners = Owners::default();
+        let ttl = Ttl::new(Duration::from_secs(10)).unwrap();
+        let request = AcquireRequest::new(LockKey::new("x").unwrap(), ttl);
+        owners.sending(&request, ttl).answered_unless(false);
+        let taken_when_kept_alive = |at| {
+            owners.with(request.owner(), |known| {
+                (known.state, known.ahead, known.kept_alive) = (State::Waiting(7), Ahead::HandedOver, at);
+                (known.take_handed_over(), known.take_handed_over())
+            })
+        };
+        let Some((Some((7, left)), None)) = taken_when_kept_alive(now()) else { panic!("it is handed over once") };
+        assert!(left > Duration::from_secs(9) && left <= ttl.get(), "{left:?}");
         assert_eq!(taken_when_kept_alive(Timestamp::ZERO), Some((None, None)));
     }
 }

@@ -6,6 +6,7 @@ use etcd_client::{
 };
 
 use crate::names::{Place, Queue};
+use crate::value::{self, Arrival};
 
 /// What a look at a queue showed.
 #[derive(Debug, Default)]
@@ -54,8 +55,22 @@ pub(crate) struct Joined {
 
 pub(crate) enum Before {
     Nobody,
-    Key(Vec<u8>),
+    One(Predecessor),
     Unknown,
+}
+
+/// The place just before the own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Predecessor {
+    pub(crate) key: Vec<u8>,
+    /// It stood in the queue itself, and so hands the lock over when it lets go ([`hand_over`]).
+    pub(crate) hands_over: bool,
+}
+
+impl Predecessor {
+    pub(crate) fn of(place: &KeyValue) -> Self {
+        Self { key: place.key().to_vec(), hands_over: value::arrival(place) == Some(Arrival::Waits) }
+    }
 }
 
 /// Takes the lock if the queue is empty, else looks at it. "The queue is empty" is compared over the whole range, so a
@@ -118,7 +133,7 @@ fn first_of(first: Option<GetResponse>) -> Seen {
 pub(crate) fn join(place: &Place, lease: i64, value: Vec<u8>) -> Txn {
     let last = TxnOp::get(
         place.queue.start(),
-        Some(range(&place.queue).with_sort(SortTarget::Create, SortOrder::Descend).with_limit(1).with_keys_only()),
+        Some(range(&place.queue).with_sort(SortTarget::Create, SortOrder::Descend).with_limit(1)),
     );
     Txn::new()
         .when([Compare::create_revision(place.key.clone(), CompareOp::Equal, 0), has_not_withdrawn(place)])
@@ -131,8 +146,8 @@ pub(crate) fn join(place: &Place, lease: i64, value: Vec<u8>) -> Txn {
 pub(crate) fn joined(response: &TxnResponse) -> Option<Joined> {
     let mut gets = gets(response);
     let (before, seen) = if response.succeeded() {
-        let last = gets.next().and_then(|get| get.kvs().first().map(|last| last.key().to_vec()));
-        (last.map_or(Before::Nobody, Before::Key), first_of(gets.next()))
+        let last = gets.next().and_then(|get| get.kvs().first().map(Predecessor::of));
+        (last.map_or(Before::Nobody, Before::One), first_of(gets.next()))
     } else {
         (Before::Unknown, Seen::default())
     };
@@ -148,11 +163,7 @@ fn created(get: &GetResponse) -> i64 {
 
 /// The range options that find who came just before the place with this create revision.
 pub(crate) fn before_options(queue: &Queue, revision: i64) -> GetOptions {
-    range(queue)
-        .with_max_create_revision(revision - 1)
-        .with_sort(SortTarget::Create, SortOrder::Descend)
-        .with_limit(1)
-        .with_keys_only()
+    range(queue).with_max_create_revision(revision - 1).with_sort(SortTarget::Create, SortOrder::Descend).with_limit(1)
 }
 
 /// The own key and that of the one before, read at one revision.
@@ -216,7 +227,7 @@ pub(crate) fn first_options(queue: &Queue) -> GetOptions {
     range(queue).with_sort(SortTarget::Create, SortOrder::Ascend).with_limit(1)
 }
 
-fn range(queue: &Queue) -> GetOptions {
+pub(crate) fn range(queue: &Queue) -> GetOptions {
     GetOptions::new().with_range(queue.end())
 }
 

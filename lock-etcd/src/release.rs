@@ -14,6 +14,7 @@ use crate::names::Place;
 use crate::owners::{Owner, State, Watch};
 use crate::queue;
 use crate::session::{IntoError, Session};
+use crate::successor;
 use crate::value;
 
 const OPERATION: Operation = Operation::Release;
@@ -35,7 +36,11 @@ impl Shared {
         let is_holder = matches!(known.state, State::Holding(_)) && !matches!(known.watch, Watch::Deleted);
         let answer = match (known.group.is_some(), known.unanswered, known.state) {
             (shared, 0, State::Holding(token)) => {
-                let left = self.leave(&session, queue::leave_as_holder(&place, token), is_holder).await?;
+                let txn = match self.successor(&session, known, &place, token).await {
+                    Some(next) => successor::hand_over(&place, token, &next),
+                    None => queue::leave_as_holder(&place, token),
+                };
+                let left = self.leave(&session, txn, is_holder).await?;
                 if !shared {
                     self.lease_is_free(&session, known, left).await?;
                 }
@@ -80,7 +85,7 @@ impl Shared {
     /// Leaves the queue; says whether the lock was ours until then.
     async fn leave(&self, session: &Session, txn: Txn, is_holder: bool) -> Result<Release, BackendError> {
         let answer = self.send(session, OPERATION, txn).await.or_error(OPERATION)?;
-        let was_there = answer.value.succeeded();
+        let was_there = successor::has_left(&answer.value);
         let seen = queue::seen(&answer.value);
         let was_first = seen.first.is_none() || seen.is_ours();
         // The first try may have done it, and its answer been lost: if there was anything to do.

@@ -24,6 +24,9 @@ impl Shared {
         session: &Arc<Session>,
         request: &AcquireRequest,
     ) -> Result<Attempt, BackendError> {
+        if let Some(Some((revision, left))) = self.owners.with(request.owner(), Owner::take_handed_over) {
+            return Ok(self.handed_over(session, request, revision, left));
+        }
         let place = self.own_place(request);
         let sent = now();
         let gone = self.owners.with(request.owner(), Owner::take_gone).flatten();
@@ -43,6 +46,21 @@ impl Shared {
             }
             _ => Err(self.place_is_gone(request.owner(), OPERATION)),
         }
+    }
+
+    /// Nothing is asked: the event told that the place was there, and the first, and the lease can't have run out since. The
+    /// grant lives as long as that lease does by the last keep-alive; the supervisor renews it soon.
+    fn handed_over(
+        self: &Arc<Self>,
+        session: &Arc<Session>,
+        request: &AcquireRequest,
+        revision: i64,
+        left: Duration,
+    ) -> Attempt {
+        let (ttl, kept_alive) =
+            self.owners.with(request.owner(), |known| (known.ttl, known.kept_alive)).unwrap_or((request.ttl(), now()));
+        let grant = self.grant_to(request, session, revision, ttl, kept_alive);
+        Attempt::Granted(grant.with_first_lease(left))
     }
 
     /// Own place and head of the queue. Who was told that the one before is gone asks the member that told it, which needs

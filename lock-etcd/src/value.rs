@@ -60,6 +60,11 @@ pub(crate) fn record(key: &LockKey, held: &KeyValue) -> LockRecord {
     }
 }
 
+/// How the owner of a place came to it, where it is one of ours.
+pub(crate) fn arrival(held: &KeyValue) -> Option<Arrival> {
+    Some(if stored(held)?.acquired_at.is_some() { Arrival::Takes } else { Arrival::Waits })
+}
+
 /// The owner that a place belongs to, where it is one of ours.
 pub(crate) fn owner_of(held: &KeyValue) -> Option<OwnerId> {
     stored(held)?.owner.parse().ok()

@@ -12,13 +12,17 @@ use crate::backend::{LOOK_ANYWAY, Shared, now};
 use crate::error::timed_out;
 use crate::names::Place;
 use crate::owners::{Ahead, State};
-use crate::queue::{self, Before, Joined};
+use crate::queue::{self, Before, Joined, Predecessor};
 use crate::session::{IntoError, Session};
 use crate::transact::Sent;
 use crate::value::{self, Arrival};
-use crate::watch::{News, Watching};
+use crate::watch::{News, Of, Watching};
 
 const OPERATION: Operation = Operation::Wait;
+
+/// So long at most, who saw the one before go waits for the touch that would tell that the lock was handed over. Seldom
+/// that long: one that stood in the queue doesn't look who is next when it gives up, or is killed.
+const TOUCHED_WITHIN: Duration = Duration::from_millis(2);
 
 /// Whose key it is that a watch tells of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,11 +41,13 @@ impl Shared {
         let place = self.own_place(request);
         let (tell, mut told) = mpsc::unbounded_channel();
         let _own = watch(&session, Whose::Own, place.key.clone(), &tell).await?;
-        let _before = watch(&session, Whose::Before, before.clone(), &tell).await?;
+        let _before = watch(&session, Whose::Before, before.key.clone(), &tell).await?;
         both_live(&session, &mut told).await?;
+        let mut touched = None;
         loop {
             // What happened before the watches were in place, and what a silent one forgot.
-            let read = self.send(&session, OPERATION, queue::both(&place.key, &before)).await.or_error(OPERATION)?;
+            let read =
+                self.send(&session, OPERATION, queue::both(&place.key, &before.key)).await.or_error(OPERATION)?;
             match queue::stand(&read.value) {
                 (false, _) => return Err(self.place_is_gone(request.owner(), OPERATION)),
                 (true, false) => return Ok(()),
@@ -55,11 +61,15 @@ impl Shared {
                     news = told.recv() => match news {
                         Some((Whose::Own, News::Deleted(_))) => return Err(self.place_is_gone(request.owner(), OPERATION)),
                         Some((Whose::Before, News::Deleted(deletion))) => {
-                            self.owners.with(request.owner(), |known| known.ahead = Ahead::Gone(deletion));
+                            let handed_over = touched == Some(deletion.revision)
+                                || before.hands_over && is_touched(&mut told, deletion.revision).await;
+                            let ahead = if handed_over { Ahead::HandedOver } else { Ahead::Gone(deletion) };
+                            self.owners.with(request.owner(), |known| known.ahead = ahead);
                             return Ok(());
                         }
+                        Some((Whose::Own, News::Touched(revision))) => touched = Some(revision),
                         Some((_, News::Broken(why))) => return Err(broken(&why)),
-                        Some((_, News::Live)) | None => {}
+                        Some((_, News::Live | News::Touched(_))) | None => {}
                     },
                     () = sleep(keep_at.since(now())) => self.keep_place(&session, request, &place).await?,
                     () = &mut look_anyway => break,
@@ -68,23 +78,22 @@ impl Shared {
         }
     }
 
-    /// Takes a place in the queue, or keeps the one that the owner has. The key of the one before; `None` when there is
-    /// none.
+    /// Takes a place in the queue, or keeps the one that the owner has. The one before; `None` when there is none.
     async fn line_up(
         self: &Arc<Self>,
         session: &Session,
         request: &AcquireRequest,
         ttl: Ttl,
-    ) -> Result<Option<Vec<u8>>, BackendError> {
+    ) -> Result<Option<Predecessor>, BackendError> {
         let known = self.owners.with(request.owner(), |known| (known.state, std::mem::take(&mut known.ahead)));
         let revision = match known {
-            Some((State::Waiting(_), Ahead::Key(before))) => return Ok(Some(before)),
+            Some((State::Waiting(_), Ahead::There(before))) => return Ok(Some(before)),
             Some((State::Waiting(revision) | State::Holding(revision), _)) => revision,
             _ => {
                 let (joined, _) = self.join(session, OPERATION, request, ttl).await?;
                 match joined.before {
                     Before::Nobody => return Ok(None),
-                    Before::Key(before) => return Ok(Some(before)),
+                    Before::One(before) => return Ok(Some(before)),
                     Before::Unknown => joined.revision,
                 }
             }
@@ -97,7 +106,7 @@ impl Shared {
             })
             .await
             .or_error(OPERATION)?;
-        Ok(before.value.kvs().first().map(|before| before.key().to_vec()))
+        Ok(before.value.kvs().first().map(Predecessor::of))
     }
 
     /// As a free lock is taken, but at the end of the queue.
@@ -117,7 +126,7 @@ impl Shared {
             known.state = State::Waiting(joined.revision);
             known.kept_alive = sent;
             known.ahead = match &joined.before {
-                Before::Key(before) => Ahead::Key(before.clone()),
+                Before::One(before) => Ahead::There(before.clone()),
                 Before::Nobody | Before::Unknown => Ahead::Unknown,
             };
         });
@@ -145,10 +154,25 @@ async fn watch(
     key: Vec<u8>,
     tell: &mpsc::UnboundedSender<(Whose, News)>,
 ) -> Result<Watching, BackendError> {
-    let tell = tell.clone();
+    let (tell, of) = (tell.clone(), if whose == Whose::Own { Of::All } else { Of::Deletions });
     // Who has stopped waiting needs no news.
     let listener = Arc::new(move |news| drop(tell.send((whose, news))));
-    session.watches.watch(session, OPERATION, key, listener).await.or_error(OPERATION)
+    session.watches.watch(session, OPERATION, key, of, listener).await.or_error(OPERATION)
+}
+
+/// Whether the own key is touched in the revision in which the one before was deleted. The two events come over one stream,
+/// but in any order.
+async fn is_touched(told: &mut mpsc::UnboundedReceiver<(Whose, News)>, revision: i64) -> bool {
+    let touched = async {
+        loop {
+            match told.recv().await {
+                Some((Whose::Own, News::Touched(at))) if at == revision => return true,
+                Some((Whose::Own, News::Deleted(_)) | (_, News::Broken(_))) | None => return false,
+                Some(_) => {}
+            }
+        }
+    };
+    timeout(TOUCHED_WITHIN, touched).await.unwrap_or(false)
 }
 
 async fn both_live(session: &Session, told: &mut mpsc::UnboundedReceiver<(Whose, News)>) -> Result<(), BackendError> {
@@ -159,7 +183,7 @@ async fn both_live(session: &Session, told: &mut mpsc::UnboundedReceiver<(Whose,
             match told.recv().await {
                 Some((_, News::Live)) => live += 1,
                 // The read that follows tells the same.
-                Some((_, News::Deleted(_))) => {}
+                Some((_, News::Deleted(_) | News::Touched(_))) => {}
                 Some((_, News::Broken(why))) => return Err(broken(&why)),
                 None => return Err(broken("the watch is gone")),
             }

@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use etcd_client::{
-    Error, EventType, KeyValue, WatchFilterType, WatchOptions, WatchRequestSender, WatchResponse, WatchResponseStream,
+    Error, Event, EventType, KeyValue, WatchFilterType, WatchOptions, WatchRequestSender, WatchResponse,
+    WatchResponseStream,
 };
 use lock_core::Operation;
 use tokio::sync::mpsc;
@@ -21,6 +22,8 @@ pub(crate) enum News {
     Live,
     /// The key was deleted.
     Deleted(Deletion),
+    /// The key was put again, at this revision. Only told of where it is asked for.
+    Touched(i64),
     /// The watch is over: the stream broke, or the server ended it. Says why.
     Broken(Arc<str>),
 }
@@ -46,8 +49,16 @@ pub(crate) struct Watches {
 type Listeners = Arc<Mutex<HashMap<i64, Listener>>>;
 
 enum Request {
-    Watch(i64, Vec<u8>),
+    Watch(i64, Vec<u8>, Of),
     Cancel(i64),
+}
+
+/// What of a key is watched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Of {
+    Deletions,
+    /// Also what is put.
+    All,
 }
 
 /// A watch; it ends when this is dropped.
@@ -57,19 +68,20 @@ pub(crate) struct Watching {
 }
 
 impl Watches {
-    /// Watches for the deletion of a key. No start revision is given: a watch that begins in the past is served by the
+    /// Watches a key. No start revision is given: a watch that begins in the past is served by the
     /// server's slow loop, every 100 ms. So what happened before [`News::Live`] must be read.
     pub(crate) async fn watch(
         &self,
         session: &Session,
         operation: Operation,
         key: Vec<u8>,
+        of: Of,
         listener: Listener,
     ) -> Result<Watching, Failed> {
         let stream = self.stream.get(session, operation, open).await?;
         let id = self.last_id.fetch_add(1, Ordering::Relaxed) + 1;
         lock(&stream.listeners).insert(id, listener.clone());
-        if stream.send.send(Request::Watch(id, key)).is_err() && lock(&stream.listeners).remove(&id).is_some() {
+        if stream.send.send(Request::Watch(id, key, of)).is_err() && lock(&stream.listeners).remove(&id).is_some() {
             listener(News::Broken("the stream of watches ended".into()));
         }
         Ok(Watching { id, stream: Arc::downgrade(&stream) })
@@ -136,23 +148,24 @@ async fn begin(
     requests: &mut mpsc::UnboundedReceiver<Request>,
 ) -> Result<Option<(WatchRequestSender, WatchResponseStream)>, Error> {
     while let Some(request) = requests.recv().await {
-        if let Request::Watch(id, key) = request {
+        if let Request::Watch(id, key, of) = request {
             // A watch doesn't tell an expired token from a missing permission, so it always gets a fresh one.
             link.client.refresh_token().await?;
-            return Ok(Some(link.watch.watch(key, Some(options(id))).await?.split()));
+            return Ok(Some(link.watch.watch(key, Some(options(id, of))).await?.split()));
         }
     }
     Ok(None)
 }
 
-fn options(id: i64) -> WatchOptions {
-    WatchOptions::new().with_watch_id(id).with_filters([WatchFilterType::NoPut])
+fn options(id: i64, of: Of) -> WatchOptions {
+    let options = WatchOptions::new().with_watch_id(id);
+    if of == Of::All { options } else { options.with_filters([WatchFilterType::NoPut]) }
 }
 
 async fn write(mut sender: WatchRequestSender, requests: &mut mpsc::UnboundedReceiver<Request>) -> Error {
     while let Some(request) = requests.recv().await {
         let sent = match request {
-            Request::Watch(id, key) => sender.watch(key, Some(options(id))).await,
+            Request::Watch(id, key, of) => sender.watch(key, Some(options(id, of))).await,
             Request::Cancel(id) => sender.cancel(id).await,
         };
         if let Err(error) = sent {
@@ -199,6 +212,8 @@ fn take_in(endpoint: usize, response: &WatchResponse, listeners: &Listeners) -> 
         // One that can't be told by its revision is known nowhere.
         let revision = event.kv().map_or(i64::MAX, KeyValue::mod_revision);
         listener(News::Deleted(Deletion { revision, endpoint }));
+    } else if let Some(put) = response.events().last().and_then(Event::kv) {
+        listener(News::Touched(put.mod_revision()));
     }
     None
 }

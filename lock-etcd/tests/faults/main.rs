@@ -5,6 +5,7 @@ mod access;
 mod acquiring;
 mod cluster;
 mod etcdctl;
+mod handing_over;
 mod holding;
 mod load;
 mod sharing;

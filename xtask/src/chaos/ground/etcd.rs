@@ -63,7 +63,8 @@ impl Servers for Etcd {
     }
 
     fn victim(&mut self, fault: Fault) -> Result<usize> {
-        let leader = self.members.leader().context("no etcd member leads")?;
+        // Where none leads just now, one that votes.
+        let leader = self.members.leader().unwrap_or_default();
         let spared = fault == Fault::ServerStop && self.stopped_leader_revokes;
         Ok(if spared { (leader + 1) % MEMBERS } else { leader })
     }

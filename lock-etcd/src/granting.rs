@@ -1,0 +1,86 @@
+//! One lease for an owner, however many of its tries run at once.
+
+use lock_core::{AcquireRequest, OwnerId, Ttl};
+
+use crate::owners::{Owners, entry};
+
+/// A lease for an owner that has none.
+pub(crate) enum Choice {
+    Spare(i64),
+    /// To be granted.
+    New(i64),
+}
+
+/// The lease for an owner's key.
+pub(crate) enum OwnLease<'a> {
+    /// Granted before. It must be kept alive.
+    There(i64),
+    ToGrant(i64, Granting<'a>),
+}
+
+/// A grant under way. When it is dropped, the owner's other tries go on.
+#[must_use]
+pub(crate) struct Granting<'a> {
+    owners: &'a Owners,
+    owner: OwnerId,
+}
+
+impl Drop for Granting<'_> {
+    fn drop(&mut self) {
+        self.owners.with(self.owner, |known| known.granting = false);
+        self.owners.granted.notify_waiters();
+    }
+}
+
+impl Owners {
+    /// The lease that the owner has, or what `choose` says. Of several tries of one owner at once, one has a lease granted for
+    /// all: with two, each would take the other's key for somebody else's.
+    pub(crate) async fn lease(&self, request: &AcquireRequest, ttl: Ttl, choose: impl Fn() -> Choice) -> OwnLease<'_> {
+        loop {
+            let granted = self.granted.notified();
+            {
+                let mut owners = self.lock();
+                let known = entry(&mut owners, request, ttl);
+                match known.lease {
+                    Some(lease) if !known.granting => return OwnLease::There(lease),
+                    Some(_) => {}
+                    None => match choose() {
+                        Choice::Spare(lease) => {
+                            known.lease = Some(lease);
+                            return OwnLease::There(lease);
+                        }
+                        Choice::New(lease) => {
+                            (known.lease, known.granting) = (Some(lease), true);
+                            return OwnLease::ToGrant(lease, Granting { owners: self, owner: request.owner() });
+                        }
+                    },
+                }
+            }
+            granted.await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use lock_core::LockKey;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn tries_of_one_owner_at_once_have_one_lease() {
+        let owners = Owners::default();
+        let ttl = Ttl::new(Duration::from_secs(10)).unwrap();
+        let request = AcquireRequest::new(LockKey::new("x").unwrap(), ttl);
+        let OwnLease::ToGrant(1, granting) = owners.lease(&request, ttl, || Choice::New(1)).await else {
+            panic!("no lease to grant");
+        };
+        let another = owners.lease(&request, ttl, || Choice::New(2));
+        tokio::pin!(another);
+        assert!(tokio::time::timeout(Duration::from_millis(10), &mut another).await.is_err());
+        drop(granting);
+        assert!(matches!(another.await, OwnLease::There(1)));
+    }
+}
