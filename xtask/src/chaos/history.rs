@@ -60,6 +60,11 @@ impl Process {
         self.troubles.get(first).is_some_and(|trouble| trouble.0 <= to)
     }
 
+    /// Whether it was stopped for a while in this span: the limits of its calls may have passed meanwhile.
+    pub(super) fn stood_still(&self, from: Nanos, to: Nanos) -> bool {
+        self.stops.iter().any(|stop| stop.1.min(to).saturating_sub(stop.0.max(from)) >= STANDSTILL)
+    }
+
     /// When it could not have been granted a lock: stopped, or in trouble. In order; no two touch.
     pub(super) fn absences(&self) -> Vec<(Nanos, Nanos)> {
         merged(self.stops.iter().chain(&self.troubles).copied().collect())
@@ -68,6 +73,9 @@ impl Process {
 
 /// How long a process that was stopped may come upon connections that have broken meanwhile.
 const AFTERMATH: Nanos = 3_000_000_000;
+
+/// A standstill that is shorter than this makes no call fail.
+const STANDSTILL: Nanos = 500_000_000;
 
 /// Spans by their beginnings, those that touch made one.
 pub(super) fn merged(mut spans: Vec<(Nanos, Nanos)>) -> Vec<(Nanos, Nanos)> {

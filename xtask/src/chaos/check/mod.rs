@@ -97,16 +97,20 @@ pub(super) fn violations(history: &History, patience: Patience) -> Vec<Violation
     found
 }
 
-/// A directory that is removed under a call may fail it, and trouble with the store; nothing else makes one fail.
+/// A directory that is removed under a call may fail it, trouble with the store, and a standstill of its own process;
+/// nothing else makes one fail.
 fn errors(history: &History) -> Vec<Violation> {
+    let disturbed = |process: usize, from: Nanos, to: Nanos| {
+        let process = &history.processes[process];
+        process.troubled(from, to) || process.stood_still(from, to)
+    };
     let excused = |key: &str, from: Nanos, to: Nanos| {
         let removed = |deed: &Deed| matches!(deed, Deed::Removed { key: removed, .. } if removed == key);
         history.acts.iter().any(|act| removed(&act.deed) && act.after >= from && act.before <= to)
     };
     let failed = history.ops.iter().filter_map(|op| Some((op, op.error.as_ref()?, op.over?)));
-    let failed = failed.filter(|(op, _, over)| {
-        !excused(&op.key, op.invoked, *over) && !history.processes[op.process].troubled(op.invoked, *over)
-    });
+    let failed = failed
+        .filter(|(op, _, over)| !excused(&op.key, op.invoked, *over) && !disturbed(op.process, op.invoked, *over));
     let failed = failed.map(|(op, error, over)| {
         let process = &history.processes[op.process].name;
         format!("{process} asked for {} at {}: {error} at {}", op.key, ms(history, op.invoked), ms(history, over))
@@ -120,7 +124,7 @@ fn errors(history: &History) -> Vec<Violation> {
         let removed = |act: &super::event::Act| {
             matches!(act.deed, Deed::Removed { .. }) && act.after >= failure.since && act.before <= failure.at
         };
-        !history.processes[failure.process].troubled(failure.since, failure.at) && !history.acts.iter().any(removed)
+        !disturbed(failure.process, failure.since, failure.at) && !history.acts.iter().any(removed)
     });
     let helpless = helpless.map(|failure| {
         let process = &history.processes[failure.process].name;
@@ -203,6 +207,18 @@ mod tests {
             story.failed(100, 200).troubled(troubles.0, troubles.1);
             story.helpless(140, 170);
             assert_eq!(found(&story), expected);
+        }
+    }
+
+    #[test]
+    fn a_call_that_fails_is_excused_by_a_standstill_within_it_only() {
+        let second = 1_000_000_000;
+        for (stop, expected) in [((second, 2 * second), 0), ((4 * second, 6 * second), 2)] {
+            let mut story = Story::new();
+            story.failed(second / 2, 3 * second).stopped(stop.0, stop.1);
+            story.helpless(second / 2, 3 * second);
+            let errors = found(&story).into_iter().filter(|found| *found == Invariant::Errors);
+            assert_eq!(errors.count(), expected);
         }
     }
 
