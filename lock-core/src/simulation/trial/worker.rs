@@ -341,7 +341,7 @@ impl Drop for AbortOnDrop {
 
 /// How far apart phases are, in true time.
 impl Phases {
-    pub(super) fn of(ttl: Duration) -> Self {
+    pub(in crate::simulation) fn of(ttl: Duration) -> Self {
         let ttl_nanos = nanos(ttl);
         let healed = 4 * ttl_nanos;
         let closing = healed + 2 * ttl_nanos;
