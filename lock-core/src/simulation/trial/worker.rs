@@ -136,6 +136,7 @@ impl Worker {
         loop {
             if let Some(delay) = writes.take() {
                 self.write(held.guard(), locking.key, delay).await;
+                self.client.tell(What::Listens { op });
             }
             let remains = until.saturating_duration_since(tokio::time::Instant::now());
             let a_while = remains.min(self.phases.ttl / 40);
