@@ -50,6 +50,12 @@ fn a_clock_that_is_set_back_prolongs_leases() {
     trial(13_261).unwrap_or_else(|failure| panic!("{failure}"));
 }
 
+/// A holder was stopped, and then wrote for so long that its lease ended meanwhile: it listened for the loss afterwards.
+#[test]
+fn a_loss_is_told_to_who_listens() {
+    trial(48_466).unwrap_or_else(|failure| panic!("{failure}"));
+}
+
 #[test]
 fn a_seed_makes_the_same_history_bit_by_bit() {
     let run = |seed| trial(seed).unwrap().fingerprint;

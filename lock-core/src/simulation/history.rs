@@ -68,6 +68,8 @@ pub(super) enum What {
     Cancelled { op: Op },
     /// The guard still says that it is held.
     Held { op: Op, until: Nanos },
+    /// Its holder has done its write, and waits for `lost()` from now on.
+    Listens { op: Op },
     /// The guard says that the lock is lost. `told`: by `lost()`, unasked.
     Lost { op: Op, reason: &'static str, told: bool },
     /// Before the guard is released, dropped, or given to a panic.
@@ -180,6 +182,7 @@ impl fmt::Display for What {
             Self::NotAcquired { op, error } => write!(f, "#{op} fails: {error}"),
             Self::Cancelled { op } => write!(f, "#{op} was dropped"),
             Self::Held { op, until } => write!(f, "#{op} is held, until {}", till(until)),
+            Self::Listens { op } => write!(f, "#{op}: its holder listens for the loss"),
             Self::Lost { op, reason, .. } => write!(f, "#{op} is lost: {reason}"),
             Self::LetGo { op } => write!(f, "#{op} is let go"),
             Self::Released { op, answer } => write!(f, "#{op}: the release says {answer}"),

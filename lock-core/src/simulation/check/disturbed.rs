@@ -26,7 +26,13 @@ impl Story {
         stills.map(|(_, began)| began).fold(at, Nanos::min)
     }
 
-    fn disturbances(&self, client: usize, from: Nanos, to: Nanos) -> impl Iterator<Item = (Disturbance, Nanos)> {
+    /// What it was, and since when.
+    pub(super) fn disturbances(
+        &self,
+        client: usize,
+        from: Nanos,
+        to: Nanos,
+    ) -> impl Iterator<Item = (Disturbance, Nanos)> {
         let disturbed = self.disturbed.iter();
         disturbed
             .filter(move |(whose, _, began, ended)| {

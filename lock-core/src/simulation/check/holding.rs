@@ -49,6 +49,8 @@ pub(super) struct Holding {
     pub(super) returned: Nanos,
     /// When it said that the lock is held, and until when: in the order of time.
     pub(super) looks: Vec<(Nanos, Nanos)>,
+    /// Since when its holder waits for the loss: who writes does not.
+    pub(super) listened: Nanos,
     pub(super) lost: Option<(Nanos, &'static str, bool)>,
     /// It said that the lock is held after it had said that it is lost.
     pub(super) revived: Option<Nanos>,
@@ -148,6 +150,7 @@ impl Story {
         | What::NotAcquired { op, .. }
         | What::Cancelled { op }
         | What::Held { op, .. }
+        | What::Listens { op }
         | What::Lost { op, .. }
         | What::LetGo { op }
         | What::Released { op, .. }) = what
@@ -164,6 +167,7 @@ impl Story {
                     supervisor: *supervisor,
                     returned: at,
                     looks: vec![(at, *until)],
+                    listened: at,
                     lost: None,
                     revived: None,
                     let_go: None,
@@ -184,6 +188,7 @@ impl Story {
                 }
                 holding.looks.push((at, *until));
             }
+            What::Listens { .. } => holding.listened = at,
             What::Lost { reason, told, .. } => drop(holding.lost.get_or_insert((at, reason, *told))),
             What::LetGo { .. } => holding.let_go = Some(at),
             What::Released { answer, .. } => holding.released = Some((at, answer)),

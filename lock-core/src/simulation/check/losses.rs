@@ -39,7 +39,7 @@ fn of_one(story: &Story, op: Op, acquisition: &Acquisition, holding: &Holding) -
         if without_cause {
             found.push(format!("(e) #{op} was lost ({reason}) at {} without any cause", s(at)));
         }
-        if told && matches!(reason, "expired" | "max-hold") && at > promised + PROMPT {
+        if told && matches!(reason, "expired" | "max-hold") && at > promised.max(holding.listened) + PROMPT {
             let slept = story.stood_still(acquisition.client, promised.saturating_sub(AFTER_A_RESUME), at);
             if !slept {
                 found.push(format!("(b) #{op} was lost at {} and told so at {} only", s(promised), s(at)));

@@ -3,6 +3,7 @@
 mod calls;
 mod disturbed;
 mod exclusion;
+mod handed_out;
 mod holding;
 mod liveness;
 mod losses;
@@ -19,6 +20,7 @@ pub(super) fn violations(events: &[Event], phases: Phases) -> Vec<String> {
     let story = Story::of(events, phases);
     let mut found = tokens::check(&story);
     found.extend(exclusion::check(&story));
+    found.extend(handed_out::check(&story));
     found.extend(losses::check(&story));
     found.extend(max_hold::check(&story));
     found.extend(resource::check(events));

@@ -136,6 +136,7 @@ impl Worker {
         loop {
             if let Some(delay) = writes.take() {
                 self.write(held.guard(), locking.key, delay).await;
+                self.client.tell(What::Listens { op });
             }
             let remains = until.saturating_duration_since(tokio::time::Instant::now());
             let a_while = remains.min(self.phases.ttl / 40);
@@ -341,7 +342,7 @@ impl Drop for AbortOnDrop {
 
 /// How far apart phases are, in true time.
 impl Phases {
-    pub(super) fn of(ttl: Duration) -> Self {
+    pub(in crate::simulation) fn of(ttl: Duration) -> Self {
         let ttl_nanos = nanos(ttl);
         let healed = 4 * ttl_nanos;
         let closing = healed + 2 * ttl_nanos;
