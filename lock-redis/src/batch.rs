@@ -48,7 +48,8 @@ impl Batch {
     /// Sends a command, and answers what the server does. A call that is dropped before its command was sent sends nothing.
     pub(crate) async fn call(self: &Arc<Self>, mut connection: MultiplexedConnection, command: Cmd) -> Answer {
         if let Some(_alone) = self.alone() {
-            return connection.send_packed_command(&command).await;
+            // Boxed: the driver's future is longer than all the rest of a call.
+            return Box::pin(connection.send_packed_command(&command)).await;
         }
         let (tell, told) = oneshot::channel();
         let must_send = {
