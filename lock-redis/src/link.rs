@@ -68,9 +68,9 @@ impl Link {
         if !together {
             return Box::pin(self.send(&command)).await;
         }
-        let Live { connection, batch, number } = self.live().await?;
+        let Live { mut connection, batch, number } = self.live().await?;
         let limit = self.connector.limit();
-        let answer = timeout(limit, batch.call(connection, command)).await;
+        let answer = timeout(limit, batch.call(&mut connection, command)).await;
         self.judge(number, answer.map(|answer| answer.and_then(Value::extract_error)), limit)
     }
 
