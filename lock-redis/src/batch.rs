@@ -46,9 +46,10 @@ struct Sending {
 
 impl Batch {
     /// Sends a command, and answers what the server does. A call that is dropped before its command was sent sends nothing.
-    pub(crate) async fn call(self: &Arc<Self>, mut connection: MultiplexedConnection, command: Cmd) -> Answer {
+    pub(crate) async fn call(self: &Arc<Self>, connection: &mut MultiplexedConnection, command: Cmd) -> Answer {
         if let Some(_alone) = self.alone() {
-            return connection.send_packed_command(&command).await;
+            // Boxed: the driver's future is longer than all the rest of a call.
+            return Box::pin(connection.send_packed_command(&command)).await;
         }
         let (tell, told) = oneshot::channel();
         let must_send = {
@@ -58,7 +59,7 @@ impl Batch {
         };
         if must_send {
             // Made here: a runtime that shuts down drops a task before it begins.
-            tokio::spawn(send_all(Sending { batch: self.clone(), ended: false }, connection));
+            tokio::spawn(send_all(Sending { batch: self.clone(), ended: false }, connection.clone()));
         }
         // Nobody tells if the runtime ends.
         told.await.unwrap_or_else(|_| Err(std::io::Error::from(std::io::ErrorKind::Interrupted).into()))

@@ -66,11 +66,11 @@ impl Link {
     /// error that the server answers is a failure.
     pub(crate) async fn call(&self, command: Cmd, together: bool) -> Result<Value, Failure> {
         if !together {
-            return self.send(&command).await;
+            return Box::pin(self.send(&command)).await;
         }
-        let Live { connection, batch, number } = self.live().await?;
+        let Live { mut connection, batch, number } = self.live().await?;
         let limit = self.connector.limit();
-        let answer = timeout(limit, batch.call(connection, command)).await;
+        let answer = timeout(limit, batch.call(&mut connection, command)).await;
         self.judge(number, answer.map(|answer| answer.and_then(Value::extract_error)), limit)
     }
 
@@ -155,9 +155,14 @@ impl Link {
     }
 
     async fn live(&self) -> Result<Live, Failure> {
-        if let Some(live) = self.current() {
-            return Ok(live);
+        match self.current() {
+            Some(live) => Ok(live),
+            // Boxed: it is long, and seldom runs.
+            None => Box::pin(self.reconnect()).await,
         }
+    }
+
+    async fn reconnect(&self) -> Result<Live, Failure> {
         let tried_before = self.tried.load(Ordering::Acquire);
         let _turn = self.connecting.lock().await;
         if let Some(live) = self.current() {

@@ -29,7 +29,9 @@ impl Names {
     }
 
     pub(crate) fn of(&self, key: &LockKey) -> LockNames {
-        LockNames::of(format!("{}{}", self.prefix, key.encoded()))
+        let mut lock = key.encoded();
+        lock.insert_str(0, &self.prefix);
+        LockNames::of(lock)
     }
 
     /// The key of a lock's name; `None` for the name of something else.
@@ -71,7 +73,7 @@ impl LockNames {
 
 /// A name in the slot of `lock`. ":" and "@" never stand in the name of a lock, so it never is another lock's.
 fn companion(lock: &str, suffix: &str) -> String {
-    if has_tag(lock) { format!("{lock}{suffix}") } else { format!("{{{lock}}}{suffix}") }
+    if has_tag(lock) { [lock, suffix].concat() } else { ["{", lock, "}", suffix].concat() }
 }
 
 /// Whether a part of the name, between braces, alone decides its slot.

@@ -120,7 +120,9 @@ impl Shared {
         if have >= i64::from(wanted) {
             return Ok(());
         }
-        let released = self.release(&request.claim()).await;
+        // Boxed: it is as long as the way of the grant, and seldom goes.
+        let claim = request.claim();
+        let released = Box::pin(self.release(&claim)).await;
         let message = format!("{have} of {wanted} replicas had the lock within {limit:?}, so it was given back");
         Err(BackendError::new(ErrorKind::Unavailable, Operation::Acquire, message)
             .with_key(request.key())

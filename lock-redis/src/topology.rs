@@ -1,5 +1,6 @@
 //! Where the locks are: on one server, on whichever server is the master, or spread over a cluster.
 
+use std::pin::Pin;
 use std::sync::Arc;
 
 use redis::{Pipeline, Value};
@@ -86,7 +87,9 @@ impl Topology {
     pub(crate) async fn run(&self, step: &Step, names: &LockNames, arguments: &[&[u8]]) -> Result<Value, Failure> {
         match self {
             Self::One(node) => node.run(step, names, arguments).await,
-            Self::Cluster(cluster) => on_master!(cluster, names, node => node.run(step, names, arguments)),
+            Self::Cluster(cluster) => {
+                boxed(async { on_master!(cluster, names, node => node.run(step, names, arguments)) }).await
+            }
         }
     }
 
@@ -99,7 +102,9 @@ impl Topology {
     ) -> Result<(Value, Option<i64>), Failure> {
         match self {
             Self::One(node) => node.run_replicated(step, names, arguments).await,
-            Self::Cluster(cluster) => on_master!(cluster, names, node => node.run_replicated(step, names, arguments)),
+            Self::Cluster(cluster) => {
+                boxed(async { on_master!(cluster, names, node => node.run_replicated(step, names, arguments)) }).await
+            }
         }
     }
 
@@ -192,9 +197,10 @@ impl Node {
 
     async fn run(&self, step: &Step, names: &LockNames, arguments: &[&[u8]]) -> Result<Value, Failure> {
         let together = step.together;
-        match self.commands.call(step.by_hash(names, arguments), together).await {
+        // Boxed by itself: with it, the backend's own future would be too long for the allocator's fast way (1 KiB).
+        match boxed(self.commands.call(step.by_hash(names, arguments), together)).await {
             Err(failure) if failure.code() == Some("NOSCRIPT") => {
-                self.commands.call(step.by_text(names, arguments), together).await
+                boxed(self.commands.call(step.by_text(names, arguments), together)).await
             }
             answer => answer,
         }
@@ -209,9 +215,16 @@ impl Node {
         let Some(replicated) = &self.replicated else {
             return Ok((self.run(step, names, arguments).await?, None));
         };
-        match replicated.run(step.by_hash(names, arguments)).await {
-            Err(failure) if failure.code() == Some("NOSCRIPT") => replicated.run(step.by_text(names, arguments)).await,
+        match boxed(replicated.run(step.by_hash(names, arguments))).await {
+            Err(failure) if failure.code() == Some("NOSCRIPT") => {
+                boxed(replicated.run(step.by_text(names, arguments))).await
+            }
             answer => answer,
         }
     }
+}
+
+/// A way that few calls take, in an allocation of its own: each call's future has room for the longest way in it.
+fn boxed<'a, T>(way: impl Future<Output = T> + Send + 'a) -> Pin<Box<dyn Future<Output = T> + Send + 'a>> {
+    Box::pin(way)
 }
