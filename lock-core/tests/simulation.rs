@@ -56,6 +56,12 @@ fn a_loss_is_told_to_who_listens() {
     trial(48_466).unwrap_or_else(|failure| panic!("{failure}"));
 }
 
+/// A release arrived twice: once at a store that was down, and refused it; and again when that was up.
+#[test]
+fn a_refusal_promises_nothing_of_a_second_arrival() {
+    trial(99_107).unwrap_or_else(|failure| panic!("{failure}"));
+}
+
 #[test]
 fn a_seed_makes_the_same_history_bit_by_bit() {
     let run = |seed| trial(seed).unwrap().fingerprint;

@@ -122,7 +122,9 @@ impl Shared {
         sent: Timestamp,
     ) -> Grant {
         self.owners.with(request.owner(), |known| {
-            known.lined_up = matches!(known.state, State::Waiting(_));
+            if known.state != State::Holding(revision) {
+                (known.lined_up, known.behind) = (matches!(known.state, State::Waiting(_)), None);
+            }
             known.state = State::Holding(revision);
             known.kept_alive = sent;
             known.hint = request.loss_hint().clone();

@@ -23,11 +23,13 @@ pub(crate) enum OwnLease<'a> {
 pub(crate) struct Granting<'a> {
     owners: &'a Owners,
     owner: OwnerId,
+    lease: i64,
 }
 
 impl Drop for Granting<'_> {
     fn drop(&mut self) {
-        self.owners.with(self.owner, |known| known.granting = false);
+        // Not if the owner was forgotten meanwhile, and another lease is being granted for it.
+        self.owners.with(self.owner, |known| known.granting &= known.lease != Some(self.lease));
         self.owners.granted.notify_waiters();
     }
 }
@@ -51,7 +53,7 @@ impl Owners {
                         }
                         Choice::New(lease) => {
                             (known.lease, known.granting) = (Some(lease), true);
-                            return OwnLease::ToGrant(lease, Granting { owners: self, owner: request.owner() });
+                            return OwnLease::ToGrant(lease, Granting { owners: self, owner: request.owner(), lease });
                         }
                     },
                 }
@@ -82,5 +84,22 @@ mod tests {
         assert!(tokio::time::timeout(Duration::from_millis(10), &mut another).await.is_err());
         drop(granting);
         assert!(matches!(another.await, OwnLease::There(1)));
+    }
+
+    /// The owner was released, and asks again, while its first grant is under way.
+    #[tokio::test]
+    async fn grant_that_comes_late_ends_no_other() {
+        let owners = Owners::default();
+        let ttl = Ttl::new(Duration::from_secs(10)).unwrap();
+        let request = AcquireRequest::new(LockKey::new("x").unwrap(), ttl);
+        let OwnLease::ToGrant(1, first) = owners.lease(&request, ttl, || Choice::New(1)).await else {
+            panic!("no lease to grant");
+        };
+        drop(owners.remove(request.owner()));
+        let second = owners.lease(&request, ttl, || Choice::New(2)).await;
+        drop(first);
+        let third = owners.lease(&request, ttl, || Choice::New(3));
+        assert!(tokio::time::timeout(Duration::from_millis(10), third).await.is_err(), "the second is still under way");
+        drop(second);
     }
 }

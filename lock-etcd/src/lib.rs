@@ -24,6 +24,7 @@ mod renew;
 mod session;
 mod stream;
 mod successor;
+mod told;
 mod transact;
 mod turn;
 mod value;

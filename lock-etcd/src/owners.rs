@@ -63,8 +63,8 @@ pub(crate) enum Ahead {
     There(Predecessor),
     /// It is gone, as a watch told.
     Gone(Deletion),
-    /// It handed the lock over.
-    HandedOver,
+    /// It handed the lock over, to the place with this create revision.
+    HandedOver(i64),
 }
 
 /// What watches the key of a holder.
@@ -91,12 +91,11 @@ impl Owner {
 
     /// Whether the one before handed the lock over, under the same condition; and how long the lease lives yet.
     pub(crate) fn take_handed_over(&mut self) -> Option<(i64, Duration)> {
-        let State::Waiting(revision) = self.state else { return None };
-        if self.ahead != Ahead::HandedOver || self.group.is_some() {
-            return None;
-        }
+        let Ahead::HandedOver(revision) = self.ahead else { return None };
         self.ahead = Ahead::Unknown;
-        self.lives().map(|lives| (revision, lives))
+        // A place that was lost and taken anew meanwhile is another.
+        let is_its = self.state == State::Waiting(revision) && self.group.is_none();
+        self.lives().filter(|_| is_its).map(|lives| (revision, lives))
     }
 
     fn lives(&self) -> Option<Duration> {
@@ -127,7 +126,7 @@ impl Owners {
     pub(crate) fn forget(&self, owner: OwnerId) {
         let mut owners = self.lock();
         match owners.get_mut(&owner) {
-            Some(known) if known.unanswered > 0 => known.state = State::Asking,
+            Some(known) if known.unanswered > 0 => (known.state, known.ahead) = (State::Asking, Ahead::Unknown),
             _ => drop(owners.remove(&owner)),
         }
     }
@@ -209,14 +208,15 @@ mod tests {
         let ttl = Ttl::new(Duration::from_secs(10)).unwrap();
         let request = AcquireRequest::new(LockKey::new("x").unwrap(), ttl);
         owners.sending(&request, ttl).answered_unless(false);
-        let taken_when_kept_alive = |at| {
+        let taken_when_kept_alive = |place, at| {
             owners.with(request.owner(), |known| {
-                (known.state, known.ahead, known.kept_alive) = (State::Waiting(7), Ahead::HandedOver, at);
+                (known.state, known.ahead, known.kept_alive) = (State::Waiting(place), Ahead::HandedOver(7), at);
                 (known.take_handed_over(), known.take_handed_over())
             })
         };
-        let Some((Some((7, left)), None)) = taken_when_kept_alive(now()) else { panic!("it is handed over once") };
+        let Some((Some((7, left)), None)) = taken_when_kept_alive(7, now()) else { panic!("it is handed over once") };
         assert!(left > Duration::from_secs(9) && left <= ttl.get(), "{left:?}");
-        assert_eq!(taken_when_kept_alive(Timestamp::ZERO), Some((None, None)));
+        assert_eq!(taken_when_kept_alive(7, Timestamp::ZERO), Some((None, None)));
+        assert_eq!(taken_when_kept_alive(8, now()), Some((None, None)), "the owner's place is another by now");
     }
 }

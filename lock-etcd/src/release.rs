@@ -11,7 +11,7 @@ use crate::backend::Shared;
 use crate::error::Failed;
 use crate::leases::Spare;
 use crate::names::Place;
-use crate::owners::{Owner, State, Watch};
+use crate::owners::{Ahead, Owner, State, Watch};
 use crate::queue;
 use crate::session::{IntoError, Session};
 use crate::successor;
@@ -162,7 +162,7 @@ impl Drop for PutBack<'_> {
     fn drop(&mut self) {
         if let Some(mut known) = self.known.take() {
             // Not a holder any more, whatever became of this: it is neither renewed nor watched.
-            known.state = State::Asking;
+            (known.state, known.ahead) = (State::Asking, Ahead::Unknown);
             self.shared.owners.put_back(self.claim.owner(), known);
         }
     }

@@ -14,22 +14,12 @@ use crate::names::Place;
 use crate::owners::{Ahead, State};
 use crate::queue::{self, Before, Joined, Predecessor};
 use crate::session::{IntoError, Session};
+use crate::told::{Told, Whose, is_deleted_at, touched_at};
 use crate::transact::Sent;
 use crate::value::{self, Arrival};
 use crate::watch::{News, Of, Watching};
 
 const OPERATION: Operation = Operation::Wait;
-
-/// So long at most, who saw the one before go waits for the touch that would tell that the lock was handed over. Seldom
-/// that long: one that stood in the queue doesn't look who is next when it gives up, or is killed.
-const TOUCHED_WITHIN: Duration = Duration::from_millis(2);
-
-/// Whose key it is that a watch tells of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Whose {
-    Own,
-    Before,
-}
 
 impl Shared {
     /// Returns when the one before is gone. Whether the lock is ours then is for `try_acquire` to see: the one before
@@ -43,7 +33,6 @@ impl Shared {
         let _own = watch(&session, Whose::Own, place.key.clone(), &tell).await?;
         let _before = watch(&session, Whose::Before, before.key.clone(), &tell).await?;
         both_live(&session, &mut told).await?;
-        let mut touched = None;
         loop {
             // What happened before the watches were in place, and what a silent one forgot.
             let read =
@@ -61,15 +50,20 @@ impl Shared {
                     news = told.recv() => match news {
                         Some((Whose::Own, News::Deleted(_))) => return Err(self.place_is_gone(request.owner(), OPERATION)),
                         Some((Whose::Before, News::Deleted(deletion))) => {
-                            let handed_over = touched == Some(deletion.revision)
-                                || before.hands_over && is_touched(&mut told, deletion.revision).await;
-                            let ahead = if handed_over { Ahead::HandedOver } else { Ahead::Gone(deletion) };
+                            let touch = if before.hands_over { touched_at(&mut told, deletion.revision).await } else { None };
+                            let ahead = touch.map_or(Ahead::Gone(deletion), |touch| Ahead::HandedOver(touch.created));
                             self.owners.with(request.owner(), |known| known.ahead = ahead);
                             return Ok(());
                         }
-                        Some((Whose::Own, News::Touched(revision))) => touched = Some(revision),
+                        Some((Whose::Own, News::Touched(touch))) => {
+                            if is_deleted_at(&mut told, touch.revision).await {
+                                let ahead = Ahead::HandedOver(touch.created);
+                                self.owners.with(request.owner(), |known| known.ahead = ahead);
+                            }
+                            return Ok(());
+                        }
                         Some((_, News::Broken(why))) => return Err(broken(&why)),
-                        Some((_, News::Live | News::Touched(_))) | None => {}
+                        Some(_) | None => {}
                     },
                     () = sleep(keep_at.since(now())) => self.keep_place(&session, request, &place).await?,
                     () = &mut look_anyway => break,
@@ -160,22 +154,7 @@ async fn watch(
     session.watches.watch(session, OPERATION, key, of, listener).await.or_error(OPERATION)
 }
 
-/// Whether the own key is touched in the revision in which the one before was deleted. The two events come over one stream,
-/// but in any order.
-async fn is_touched(told: &mut mpsc::UnboundedReceiver<(Whose, News)>, revision: i64) -> bool {
-    let touched = async {
-        loop {
-            match told.recv().await {
-                Some((Whose::Own, News::Touched(at))) if at == revision => return true,
-                Some((Whose::Own, News::Deleted(_)) | (_, News::Broken(_))) | None => return false,
-                Some(_) => {}
-            }
-        }
-    };
-    timeout(TOUCHED_WITHIN, touched).await.unwrap_or(false)
-}
-
-async fn both_live(session: &Session, told: &mut mpsc::UnboundedReceiver<(Whose, News)>) -> Result<(), BackendError> {
+async fn both_live(session: &Session, told: &mut Told) -> Result<(), BackendError> {
     let limit: Duration = session.limit();
     let live = async {
         let mut live = 0;

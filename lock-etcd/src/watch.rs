@@ -22,8 +22,8 @@ pub(crate) enum News {
     Live,
     /// The key was deleted.
     Deleted(Deletion),
-    /// The key was put again, at this revision. Only told of where it is asked for.
-    Touched(i64),
+    /// The key was put again. Only told of where it is asked for.
+    Touched(Touch),
     /// The watch is over: the stream broke, or the server ended it. Says why.
     Broken(Arc<str>),
 }
@@ -33,6 +33,13 @@ pub(crate) enum News {
 pub(crate) struct Deletion {
     pub(crate) revision: i64,
     pub(crate) endpoint: usize,
+}
+
+/// The revision of a put, and the one that created its key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Touch {
+    pub(crate) revision: i64,
+    pub(crate) created: i64,
 }
 
 /// Who hears of it. Called on the stream's task: must be quick.
@@ -213,7 +220,7 @@ fn take_in(endpoint: usize, response: &WatchResponse, listeners: &Listeners) -> 
         let revision = event.kv().map_or(i64::MAX, KeyValue::mod_revision);
         listener(News::Deleted(Deletion { revision, endpoint }));
     } else if let Some(put) = response.events().last().and_then(Event::kv) {
-        listener(News::Touched(put.mod_revision()));
+        listener(News::Touched(Touch { revision: put.mod_revision(), created: put.create_revision() }));
     }
     None
 }

@@ -3,6 +3,7 @@
 use super::World;
 use super::network::Arrival;
 use crate::simulation::clock::Nanos;
+use crate::simulation::fault::Fate;
 use crate::simulation::history::What;
 use crate::simulation::message::{Answer, Delivery, Envelope, Request};
 use crate::{Attempt, Release};
@@ -36,7 +37,10 @@ impl World {
 
     pub(super) fn at_store(&mut self, at: Nanos, envelope: &Envelope, end: Nanos) {
         if self.store_is_down {
-            self.reply(at, envelope, Answer::refused(envelope.request.operation()), end);
+            // A refusal promises that the request isn't applied: not if a second of its kind is on its way.
+            let comes_twice = matches!(self.fates.get(&(true, envelope.client, envelope.nth)), Some(Fate::Twice(_)));
+            let answer = if comes_twice { Answer::reset } else { Answer::refused };
+            self.reply(at, envelope, answer(envelope.request.operation()), end);
             return;
         }
         let answer = self.store.handle(envelope, self.store_clock.reading(at));
