@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::clock::HostClock;
+use super::history::{History, What};
 use super::message::{Answer, Outbox, ReplyTo, Request, Sent};
 use crate::{
     AcquireRequest, Attempt, BackendError, Capabilities, Claim, Contention, Fairness, Lease, LeaseClock, LockBackend,
@@ -21,6 +22,8 @@ const FALLBACK: Duration = Duration::from_secs(1);
 pub(super) struct SimulatedBackend {
     pub(super) outbox: Outbox,
     pub(super) clock: HostClock,
+    pub(super) client: usize,
+    pub(super) history: History,
 }
 
 impl SimulatedBackend {
@@ -75,7 +78,13 @@ impl LockBackend for SimulatedBackend {
 
     async fn renew(&self, lease: &Lease) -> Result<Renewal, BackendError> {
         match self.ask(Request::Renew(lease.clone())).await {
-            Answer::Renewal(renewal) => Ok(renewal),
+            Answer::Renewal(renewal) => {
+                if renewal == Renewal::Lost {
+                    let what = What::Refused { owner: lease.owner(), token: lease.token().get() };
+                    self.history.add(self.clock.true_now(), Some(self.client), what);
+                }
+                Ok(renewal)
+            }
             other => other.error(Operation::Renew),
         }
     }

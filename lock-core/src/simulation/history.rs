@@ -55,6 +55,9 @@ pub(super) enum What {
     Healed,
     /// It still holds this when everybody has let go.
     Remain { key: String, owner: OwnerId },
+    // The supervisors
+    /// A client was told that a lease isn't its any more.
+    Refused { owner: OwnerId, token: u64 },
     // The programs
     /// A line of a user's program.
     Note(String),
@@ -182,6 +185,9 @@ impl fmt::Display for What {
             Self::NotAcquired { op, error } => write!(f, "#{op} fails: {error}"),
             Self::Cancelled { op } => write!(f, "#{op} was dropped"),
             Self::Held { op, until } => write!(f, "#{op} is held, until {}", till(until)),
+            Self::Refused { owner, token } => {
+                write!(f, "is told that {} has no lease with token {token}", short(*owner))
+            }
             Self::Listens { op } => write!(f, "#{op}: its holder listens for the loss"),
             Self::Lost { op, reason, .. } => write!(f, "#{op} is lost: {reason}"),
             Self::LetGo { op } => write!(f, "#{op} is let go"),

@@ -221,8 +221,9 @@ where
 
 fn start(number: usize, clock: HostClock, history: History, body: Body) -> Process {
     let outbox = outbox();
-    let backend = Arc::new(SimulatedBackend { outbox: outbox.clone(), clock: clock.clone() });
-    let client = Client { number, clock: clock.clone(), outbox: outbox.clone(), backend, history };
+    let backend =
+        SimulatedBackend { outbox: outbox.clone(), clock: clock.clone(), client: number, history: history.clone() };
+    let client = Client { number, clock: clock.clone(), outbox: outbox.clone(), backend: Arc::new(backend), history };
     Process::start(clock, outbox, client, body)
 }
 

@@ -15,6 +15,8 @@ pub(super) struct Story {
     pub(super) ops: BTreeMap<Op, Acquisition>,
     /// The store's first grant to each owner, by key, in the order of time: when, to whom, its token.
     pub(super) grants: HashMap<String, Vec<(Nanos, OwnerId, u64)>>,
+    /// When a client was first told that a lease isn't its any more, by owner and token.
+    pub(super) refused: HashMap<(OwnerId, u64), Nanos>,
     /// When each owner's lease was taken away (`true`) or made to end too early.
     pub(super) robbed: HashMap<OwnerId, Vec<(Nanos, bool)>>,
     /// Since when tokens may go back: data was lost after the store's clock had gone back.
@@ -82,6 +84,7 @@ impl Story {
             healed: phases.healed,
             ops: BTreeMap::new(),
             grants: HashMap::new(),
+            refused: HashMap::new(),
             robbed: HashMap::new(),
             clock_went_back: None,
             prolonged: 0,
@@ -112,6 +115,7 @@ impl Story {
                         story.clock_went_back.get_or_insert(at);
                     }
                 }
+                What::Refused { owner, token } => drop(story.refused.entry((*owner, *token)).or_insert(at)),
                 What::Disturbed { what, until } => story.disturbed.push((*client, *what, at, *until)),
                 What::ShuttingDown { supervisor } => drop(shut_down.insert((*client, *supervisor), at)),
                 What::Killed => story.killed.extend(client.map(|client| (client, at))),

@@ -8,6 +8,7 @@ mod holding;
 mod liveness;
 mod losses;
 mod max_hold;
+mod refused;
 mod resource;
 mod tokens;
 
@@ -23,6 +24,7 @@ pub(super) fn violations(events: &[Event], phases: Phases) -> Vec<String> {
     found.extend(handed_out::check(&story));
     found.extend(losses::check(&story));
     found.extend(max_hold::check(&story));
+    found.extend(refused::check(&story));
     found.extend(resource::check(events));
     found.extend(calls::check(&story, events));
     found.extend(liveness::check(&story));
