@@ -1,5 +1,7 @@
 //! Acquiring: the way from a request to a guard.
 
+mod trouble;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +14,7 @@ use crate::{
     AcquireError, AcquireRequest, Attempt, BackendError, Claim, Contention, ErrorKind, Grant, Lease, LockKey,
     Operation, Outcome, Supervisor, Timestamp, Ttl, schedule,
 };
+use trouble::Trouble;
 
 /// A wait at the store is asked anew after this long at the latest, should its connection hang.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
@@ -86,7 +89,7 @@ impl Acquisition {
             }
             Err(seen) => {
                 // "Held" says that nothing is left there, unless an earlier request is still on its way.
-                if trouble.outcome == Outcome::NotApplied {
+                if trouble.outcome() == Outcome::NotApplied {
                     clean_up.disarm();
                 }
                 Err(AcquireError::held(seen))
@@ -101,18 +104,21 @@ impl Acquisition {
     ) -> Result<LockGuard, AcquireError> {
         let turn = self.shared().queues.turn(self.key()).await;
         let mut clean_up = CleanUp::arm(self);
+        trouble.stands_in_line(turn.is_in_line());
         let mut early = 0;
         loop {
-            match self.attempt(trouble).await? {
+            match self.attempt(trouble).await.inspect_err(|_| turn.store_failed())? {
                 Ok(guard) => {
+                    turn.store_answered();
                     clean_up.disarm();
                     return Ok(guard);
                 }
                 Err(seen) => {
                     turn.waits(seen.clone());
+                    trouble.stands_in_line(true);
                     let seen = last_seen.insert(seen);
                     let began = Instant::now();
-                    self.wait_at_the_store(seen, trouble).await?;
+                    self.wait_at_the_store(seen, trouble).await.inspect_err(|_| turn.store_failed())?;
                     // A wait may end early. One that always does must neither keep this thread nor spin.
                     early = if began.elapsed() < PROMPT { early + 1 } else { 0 };
                     if early > PROMPT_WAITS {
@@ -149,7 +155,7 @@ impl Acquisition {
                         ));
                     }
                 }
-                Err(error) => sleep(trouble.pause_after(self, error)?).await,
+                Err(error) => sleep(trouble.pause_after(context, self.key(), error)?).await,
             }
         }
     }
@@ -185,7 +191,7 @@ impl Acquisition {
             .map(|left| left.saturating_add(capabilities.wake_up_within()).saturating_add(context.limits.call));
         let limit = expiry.map_or(LONGEST_WAIT, |expiry| expiry.min(LONGEST_WAIT));
         match timeout(limit, context.backend.wait(&self.request, seen)).await {
-            Ok(Err(error)) => sleep(trouble.pause_after(self, error)?).await,
+            Ok(Err(error)) => sleep(trouble.pause_after(context, self.key(), error)?).await,
             Ok(Ok(())) | Err(_) => trouble.is_over(),
         }
         Ok(())
@@ -197,60 +203,6 @@ impl Acquisition {
 
     fn key(&self) -> &LockKey {
         self.request.key()
-    }
-}
-
-/// Calls that failed one after the other.
-struct Trouble {
-    failures: u32,
-    since: Option<Timestamp>,
-    /// Whether any request of this acquisition may still be applied. Never goes back.
-    outcome: Outcome,
-    last_error: Option<BackendError>,
-}
-
-impl Default for Trouble {
-    fn default() -> Self {
-        Self { failures: 0, since: None, outcome: Outcome::NotApplied, last_error: None }
-    }
-}
-
-impl Trouble {
-    /// Takes in a failure: how long to pause before the next call, or the error that ends the acquire.
-    fn pause_after(&mut self, acquisition: &Acquisition, error: BackendError) -> Result<Duration, AcquireError> {
-        let context = &acquisition.shared().context;
-        let error = if error.key().is_none() { error.with_key(acquisition.key()) } else { error };
-        if error.outcome() == Outcome::Unknown {
-            self.outcome = Outcome::Unknown;
-        }
-        self.failures += 1;
-        let now = context.now();
-        let pause = schedule::retry_after(self.failures);
-        let since = *self.since.get_or_insert(now);
-        if error.is_transient() && (now + pause).since(since) < context.limits.patience {
-            context.telemetry.retried(&error);
-            self.last_error = Some(error);
-            return Ok(pause);
-        }
-        Err(self.ends_in(error))
-    }
-
-    /// The error of an acquire that ends while calls fail; `None` while they don't.
-    fn take_error(&mut self) -> Option<AcquireError> {
-        self.last_error.take().map(|error| self.ends_in(error))
-    }
-
-    fn ends_in(&self, error: BackendError) -> AcquireError {
-        match self.outcome {
-            Outcome::Unknown => AcquireError::Ambiguous(error),
-            Outcome::NotApplied => AcquireError::Backend(error),
-        }
-    }
-
-    fn is_over(&mut self) {
-        self.failures = 0;
-        self.since = None;
-        self.last_error = None;
     }
 }
 

@@ -22,6 +22,8 @@ pub(crate) struct Limits {
     pub(crate) call: Duration,
     /// Failing calls in a row, while acquiring, before the acquire fails.
     pub(crate) patience: Duration,
+    /// The same for an acquire that stands in line.
+    pub(crate) wait_patience: Duration,
     /// Calls of the heartbeat, and releases in the background, under way at once.
     pub(crate) calls_at_once: usize,
     /// All of a shutdown.

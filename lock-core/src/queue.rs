@@ -3,6 +3,7 @@
 //! Others in line cost the store nothing, and are served in the order in which they came.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, Semaphore, SemaphorePermit};
@@ -19,6 +20,9 @@ struct Line {
     /// What the one at the store saw when it began to wait there.
     seen: Mutex<Option<Contention>>,
     changed: Notify,
+    /// The store has answered somebody in this line, and has failed nobody since: who comes next is known to stand in
+    /// line before it has asked.
+    answered: AtomicBool,
 }
 
 /// The place at the store. Dropping it lets the next one go there.
@@ -67,7 +71,12 @@ impl LocalQueues {
 
 impl Line {
     fn new() -> Self {
-        Self { place: Semaphore::new(1), seen: Mutex::new(None), changed: Notify::new() }
+        Self {
+            place: Semaphore::new(1),
+            seen: Mutex::new(None),
+            changed: Notify::new(),
+            answered: AtomicBool::new(false),
+        }
     }
 
     /// The place at the store; forgotten here, and given back when the [`Turn`] is dropped.
@@ -93,8 +102,24 @@ impl Line {
 impl Turn {
     /// The one at the store begins to wait, having seen this.
     pub(crate) fn waits(&self, seen: Contention) {
+        self.store_answered();
         *self.0.line.seen() = Some(seen);
         self.0.line.changed.notify_waiters();
+    }
+
+    /// The store has answered.
+    pub(crate) fn store_answered(&self) {
+        self.0.line.answered.store(true, Ordering::Relaxed);
+    }
+
+    /// The store has failed for so long that this one gives up.
+    pub(crate) fn store_failed(&self) {
+        self.0.line.answered.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether the store has answered others in this line.
+    pub(crate) fn is_in_line(&self) -> bool {
+        self.0.line.answered.load(Ordering::Relaxed)
     }
 }
 

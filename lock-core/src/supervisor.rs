@@ -88,6 +88,7 @@ impl Supervisor {
         let limits = Limits {
             call: Duration::from_secs(2),
             patience: Duration::from_secs(5),
+            wait_patience: Duration::from_secs(60),
             calls_at_once: 1024,
             shutdown: Duration::from_secs(5),
         };
@@ -169,9 +170,18 @@ impl SupervisorBuilder {
         self
     }
 
-    /// How long calls may fail one after the other before an acquire gives up. Default: 5 s.
+    /// How long calls may fail one after the other before an acquire gives up. Default: 5 s. Who waits in line gives up
+    /// later: see [`wait_patience`](Self::wait_patience).
     pub fn patience(mut self, limit: Duration) -> Self {
         self.limits.patience = limit;
+        self
+    }
+
+    /// The same for an acquire that the store has told to wait, and for those behind it in this process: a failover or a
+    /// restart of the store shouldn't end them. Default: 60 s, and never shorter than the patience. An acquire's own
+    /// limit ([`LockRequest::wait_at_most`]) holds all the same.
+    pub fn wait_patience(mut self, limit: Duration) -> Self {
+        self.limits.wait_patience = limit;
         self
     }
 

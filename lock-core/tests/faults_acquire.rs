@@ -235,3 +235,77 @@ async fn a_store_that_fails_for_less_than_the_patience_costs_nothing_but_time() 
     let locks = store.supervisor().call_timeout(Duration::from_millis(500)).build();
     locks.lock("k").acquire().await.unwrap().release().await.unwrap();
 }
+
+/// A store that is out of reach from `from` until `to`, counted from now.
+fn out_of_reach(from: Duration, to: Duration) -> Faulty {
+    let start = Instant::now();
+    Faulty::new(move |call, _| {
+        let down = start.elapsed() >= from && start.elapsed() < to;
+        if down && call.operation != Operation::Renew { Fault::Refuse } else { Fault::None }
+    })
+}
+
+/// Somebody else's hold that ends by itself, as a holder's that crashed.
+async fn held_elsewhere(store: &Faulty, ttl: Duration) {
+    let request = lock_core::AcquireRequest::new(LockKey::new("k").unwrap(), Ttl::new(ttl).unwrap());
+    let _ = store.store.try_acquire(&request).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_stands_in_line_rides_out_a_failover_and_who_comes_meanwhile_is_told_soon() {
+    let store = out_of_reach(Duration::from_secs(1), Duration::from_secs(40));
+    held_elsewhere(&store, Duration::from_secs(20)).await;
+    let began = Instant::now();
+    let locks = store.supervisor().build();
+    let waits = |locks: &lock_core::Supervisor| {
+        let locks = locks.clone();
+        tokio::spawn(async move { locks.lock("k").acquire().await.map(|guard| (guard, Instant::now())) })
+    };
+    let (first, second) = (waits(&locks), waits(&locks));
+    sleep(Duration::from_secs(2)).await;
+    let newcomer = store.supervisor().build();
+    let error = newcomer.lock("k").acquire().await.unwrap_err();
+    assert!(matches!(&error, AcquireError::Backend(error) if error.kind() == ErrorKind::Unavailable), "{error}");
+    assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
+    let (guard, at) = first.await.unwrap().unwrap();
+    assert!(at - began >= Duration::from_secs(40) && at - began < Duration::from_secs(43), "{:?}", at - began);
+    guard.release().await.unwrap();
+    second.await.unwrap().unwrap().0.release().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn those_behind_in_a_process_are_as_patient_when_the_first_leaves_during_the_outage() {
+    let store = out_of_reach(Duration::from_secs(1), Duration::from_secs(30));
+    held_elsewhere(&store, Duration::from_secs(20)).await;
+    let locks = store.supervisor().build();
+    let first = tokio::spawn({
+        let locks = locks.clone();
+        async move { locks.lock("k").wait_at_most(Duration::from_secs(5)).acquire().await.map(drop) }
+    });
+    sleep(Duration::from_millis(100)).await;
+    let second = tokio::spawn(async move { locks.lock("k").acquire().await.map(drop) });
+    first.await.unwrap().unwrap_err();
+    second.await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outage_that_does_not_end_is_told_to_who_stands_in_line() {
+    let store = out_of_reach(Duration::from_secs(1), Duration::MAX);
+    held_elsewhere(&store, Duration::from_secs(600)).await;
+    let locks = store.supervisor().wait_patience(Duration::from_secs(20)).build();
+    let began = Instant::now();
+    let waiting = |locks: lock_core::Supervisor| {
+        tokio::spawn(async move {
+            let error = locks.lock("k").acquire().await.unwrap_err();
+            assert!(matches!(&error, AcquireError::Backend(error) if error.kind() == ErrorKind::Unavailable), "{error}");
+        })
+    };
+    let (first, second) = (waiting(locks.clone()), waiting(locks));
+    first.await.unwrap();
+    // The memory store's wait runs into the supervisor's own limit first.
+    let told = began.elapsed();
+    assert!(told > Duration::from_secs(20) && told < Duration::from_secs(55), "{told:?}");
+    // Who is next has no better prospects: it is told as a newcomer would be.
+    second.await.unwrap();
+    assert!(began.elapsed() - told < Duration::from_secs(6), "{:?}", began.elapsed() - told);
+}
