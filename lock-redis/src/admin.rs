@@ -13,8 +13,10 @@ use crate::preflight;
 use crate::record;
 use crate::shared::{Shared, failing, odd};
 
-/// How many names a step of a listing may look at.
+/// How many names a step of a listing may look at, and how many values are asked for at once: renewals share the
+/// connection, and mustn't wait for megabytes.
 const STEP: u32 = 1_000;
+const AT_ONCE: usize = 64;
 /// How much of a value is asked for. Ours are shorter (a key and a label of full length, escaped, are below 8 KiB); a
 /// foreign one of any length says nothing anyway.
 const LONGEST: u32 = 16 * 1_024;
@@ -84,7 +86,9 @@ impl Shared {
                     let key = self.names.key_of(&name)?;
                     key.as_str().starts_with(prefix).then_some((key, name))
                 });
-                self.describe_all(&master, wanted.collect(), &mut found).await?;
+                for some in wanted.collect::<Vec<_>>().chunks(AT_ONCE) {
+                    describe_all(&master, some, &mut found).await?;
+                }
                 if next == b"0" {
                     break;
                 }
@@ -93,31 +97,27 @@ impl Shared {
         }
         Ok(found.into_values().collect())
     }
+}
 
-    async fn describe_all(
-        &self,
-        master: &Link,
-        names: Vec<(LockKey, String)>,
-        found: &mut BTreeMap<LockKey, LockRecord>,
-    ) -> Result<(), Failure> {
-        if names.is_empty() {
-            return Ok(());
-        }
-        let mut commands = pipe();
-        for (_, name) in &names {
-            ask(&mut commands, name);
-        }
-        let answers = master.send_each(&commands).await?;
-        for ((key, name), answer) in names.into_iter().zip(answers.chunks(2)) {
-            // What expired meanwhile, moved away or is no string is no lock any more.
-            let [Value::BulkString(value), Value::Int(left)] = answer else { continue };
-            // Under an empty prefix there may be others' strings: a lock of theirs has an expiry.
-            if *left >= 0 || (*left == -1 && record::is_ours(value)) {
-                found.insert(key.clone(), record::describe(&key, &name, value, *left));
-            }
-        }
-        Ok(())
+async fn describe_all(
+    master: &Link,
+    names: &[(LockKey, String)],
+    found: &mut BTreeMap<LockKey, LockRecord>,
+) -> Result<(), Failure> {
+    let mut commands = pipe();
+    for (_, name) in names {
+        ask(&mut commands, name);
     }
+    let answers = master.send_each(&commands, master.limit()).await?;
+    for ((key, name), answer) in names.iter().zip(answers.chunks(2)) {
+        // What expired meanwhile, moved away or is no string is no lock any more.
+        let [Ok(Value::BulkString(value)), Ok(Value::Int(left))] = answer else { continue };
+        // Under an empty prefix there may be others' strings: a lock of theirs has an expiry.
+        if *left >= 0 || (*left == -1 && record::is_ours(value)) {
+            found.insert(key.clone(), record::describe(key, name, value, *left));
+        }
+    }
+    Ok(())
 }
 
 /// Asks for a lock's value and its remaining ms: -2 if it isn't there, -1 if it has no expiry.

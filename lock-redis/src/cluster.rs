@@ -4,6 +4,7 @@
 //! a link like that of a single server, so that limits, errors and messages are the same; what is left is a table.
 
 mod slots;
+mod way;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,11 +18,10 @@ use crate::error::Failure;
 use crate::inbox::Inbox;
 use crate::names::{LockNames, Names};
 use crate::shared::Replication;
-use crate::topology::Node;
-use slots::{Range, ask, master_in, moved_to, slot_of};
+use crate::node::Node;
+use slots::{Range, ask, master_in, slot_of};
+use way::Way;
 
-/// How often a call is sent to another node than the one before.
-const REDIRECTIONS: u32 = 3;
 /// How many nodes are asked at once which has which slots, and after how long without an answer so many more.
 const AT_ONCE: usize = 4;
 const HEAD_START: Duration = Duration::from_millis(250);
@@ -73,7 +73,7 @@ impl Cluster {
 
     /// The way to a lock's master, which may have moved.
     pub(crate) fn way_to(&self, names: &LockNames) -> Way<'_> {
-        Way { cluster: self, slot: slot_of(&names.lock), asked: None, moved_to: None, redirections: REDIRECTIONS }
+        Way::new(self, slot_of(&names.lock))
     }
 
     /// The masters, all of them.
@@ -187,54 +187,5 @@ impl Cluster {
 
     fn map(&self) -> MutexGuard<'_, Map> {
         self.map.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// One call's way to a master:
-///
-/// ```text
-/// loop {
-///     let node = way.node().await?;
-///     if let Some(answer) = way.judge(node.call().await) { return answer; }
-/// }
-/// ```
-pub(crate) struct Way<'a> {
-    cluster: &'a Cluster,
-    slot: u16,
-    /// Who was asked last, and whom that one named instead.
-    asked: Option<Address>,
-    moved_to: Option<Address>,
-    redirections: u32,
-}
-
-impl Way<'_> {
-    pub(crate) async fn node(&mut self) -> Result<Arc<Node>, Failure> {
-        let address = match self.moved_to.take() {
-            Some(address) => address,
-            None => self.cluster.master_of(self.slot).await?,
-        };
-        let node = self.cluster.node(&address);
-        self.asked = Some(address);
-        Ok(node)
-    }
-
-    /// The answer, unless it is that another node has the lock now: then that one is asked next.
-    pub(crate) fn judge<T>(&mut self, answer: Result<T, Failure>) -> Option<Result<T, Failure>> {
-        let (Err(failure), Some(asked)) = (&answer, &self.asked) else { return Some(answer) };
-        if failure.code() == Some("MOVED") {
-            // The calls after this one learn who has which slots now.
-            self.cluster.map().ranges.retain(|(first, last, _)| !(*first..=*last).contains(&self.slot));
-            if self.redirections > 0
-                && let Some(address) = failure.detail().and_then(|detail| moved_to(detail, asked))
-            {
-                self.redirections -= 1;
-                self.moved_to = Some(address);
-                return None;
-            }
-        } else if failure.is_of_the_connection() {
-            // The node may be gone for good: the next call asks who follows it. The others have nothing to do with it.
-            self.cluster.map().ranges.retain(|(_, _, master)| master != asked);
-        }
-        Some(answer)
     }
 }

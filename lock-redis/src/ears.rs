@@ -14,7 +14,6 @@ use std::time::{Duration, Instant};
 use redis::cmd;
 
 use crate::error::Failure;
-use crate::inbox::Inbox;
 use crate::link::Link;
 
 /// How long a subscription is relied upon without another sign of life. One that is dead costs those who wait a look
@@ -24,7 +23,6 @@ const RELIED_UPON: Duration = Duration::from_secs(2);
 /// The subscriptions of one connection.
 pub(crate) struct Ears {
     link: Arc<Link>,
-    inbox: Arc<Inbox>,
     heard: Mutex<Heard>,
 }
 
@@ -48,9 +46,9 @@ enum Known {
 }
 
 impl Ears {
-    pub(crate) fn new(link: Arc<Link>, inbox: Arc<Inbox>) -> Self {
+    pub(crate) fn new(link: Arc<Link>) -> Self {
         let heard = Heard { connection: 0, channels: HashSet::new(), asked: Instant::now() };
-        Self { link, inbox, heard: Mutex::new(heard) }
+        Self { link, heard: Mutex::new(heard) }
     }
 
     /// Returns once messages on `channel` reach the inbox, as far as is known.
@@ -91,11 +89,10 @@ impl Ears {
     /// Subscribes once more, which changes nothing. Without an answer in time the link gives the connection up, and all
     /// who wait subscribe anew. In a task of its own: meanwhile they look for themselves.
     fn prove(&self, channel: String) {
-        let (link, inbox) = (self.link.clone(), self.inbox.clone());
+        let link = self.link.clone();
         tokio::spawn(async move {
             if let Err(failure) = link.send(cmd("SSUBSCRIBE").arg(channel)).await {
                 tracing::debug!(%failure, "a connection of subscriptions is given up");
-                inbox.look_all();
             }
         });
     }

@@ -14,6 +14,7 @@ pub mod fuzzing;
 mod inbox;
 mod link;
 mod names;
+mod node;
 mod place;
 mod preflight;
 mod record;

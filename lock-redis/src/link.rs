@@ -62,23 +62,24 @@ impl Link {
         Ok(self.live().await?.number)
     }
 
-    /// Sends a command; if it may be `together` with others, in one write with those that are sent at the same moment. An
-    /// error that the server answers is a failure.
-    pub(crate) async fn call(&self, command: Cmd, together: bool) -> Result<Value, Failure> {
-        if !together {
-            return Box::pin(self.send(&command)).await;
-        }
+    /// Sends a command, in one write with those that are sent at the same moment. An error that the server answers is a
+    /// failure.
+    pub(crate) async fn call(&self, command: Cmd) -> Result<Value, Failure> {
         let Live { mut connection, batch, number } = self.live().await?;
         let limit = self.connector.limit();
         let answer = timeout(limit, batch.call(&mut connection, command)).await;
         self.judge(number, answer.map(|answer| answer.and_then(Value::extract_error)), limit)
     }
 
-    /// Sends a command; an error that the server answers is a failure.
+    /// Sends a command by itself; an error that the server answers is a failure.
     pub(crate) async fn send(&self, command: &Cmd) -> Result<Value, Failure> {
+        self.send_within(command, self.limit()).await
+    }
+
+    /// The same with another limit.
+    pub(crate) async fn send_within(&self, command: &Cmd, limit: Duration) -> Result<Value, Failure> {
         let live = self.live().await?;
         let mut connection = live.connection;
-        let limit = self.connector.limit();
         let answer = timeout(limit, connection.send_packed_command(command)).await;
         self.judge(live.number, answer.map(|answer| answer.and_then(Value::extract_error)), limit)
     }
@@ -91,8 +92,8 @@ impl Link {
         self.judge(number, answer.map(|answer| answer.and_then(all_good)), limit)
     }
 
-    /// The same with another limit, for commands that wait on the server, and with a failure for each error.
-    pub(crate) async fn send_each_within(
+    /// The same with a failure for each error, and with a limit of the caller's: some commands wait on the server.
+    pub(crate) async fn send_each(
         &self,
         commands: &Pipeline,
         limit: Duration,
@@ -100,13 +101,6 @@ impl Link {
         let (number, answer) = self.exchange(commands, limit).await?;
         let answers = self.judge(number, answer, limit)?;
         Ok(answers.into_iter().map(|answer| self.judge(number, Ok(answer.extract_error()), limit)).collect())
-    }
-
-    /// The same, with the server's errors among the answers.
-    pub(crate) async fn send_each(&self, commands: &Pipeline) -> Result<Vec<Value>, Failure> {
-        let limit = self.connector.limit();
-        let (number, answer) = self.exchange(commands, limit).await?;
-        self.judge(number, answer, limit)
     }
 
     async fn exchange(&self, commands: &Pipeline, limit: Duration) -> Result<(u64, Answer<Vec<Value>>), Failure> {
@@ -197,7 +191,6 @@ impl Link {
                         if let Some(me) = me.upgrade() {
                             me.forget(number);
                         }
-                        inbox.look_all();
                     }
                     _ => {}
                 }
@@ -230,11 +223,14 @@ impl Link {
         lock(&self.live).clone()
     }
 
-    /// Calls under way keep the connection; the next one makes another.
+    /// Calls under way keep the connection; the next one makes another. Who waits makes one at once: until then it hears
+    /// nothing, or counts as alive by a connection that nobody reads.
     fn forget(&self, number: u64) {
         let mut live = lock(&self.live);
         if live.as_ref().is_some_and(|live| live.number == number) {
             *live = None;
+            drop(live);
+            self.inbox.look_all();
         }
     }
 }

@@ -74,7 +74,7 @@ impl Replicated {
             batch.add_command(command);
         }
         batch.add_command(cmd("WAIT").arg(replicas).arg(ms).take());
-        let mut answers = self.link.send_each_within(&batch, limit + self.link.limit()).await?;
+        let mut answers = self.link.send_each(&batch, limit + self.link.limit()).await?;
         let have = match answers.pop() {
             Some(Ok(Value::Int(have))) if answers.len() == count => have,
             Some(Err(failure)) => return Err(failure),

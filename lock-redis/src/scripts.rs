@@ -25,8 +25,8 @@ const PARTS: &[(&str, &str)] = &[
 pub(crate) struct Step {
     script: Script,
     source: String,
-    /// It may go in one write with other calls'. Renewals go by themselves: they must not wait for another's task.
-    pub(crate) together: bool,
+    /// How many of a lock's keys it needs: the lock, the last token, the queue.
+    keys: usize,
 }
 
 /// All steps, for one kind of server.
@@ -48,11 +48,12 @@ impl Scripts {
             let source = PARTS.iter().fold(constants.clone() + text, |source, (name, part)| {
                 source.replace(&format!("--include {name}"), part)
             });
-            Step { script: Script::new(&source), source, together: true }
+            Step { script: Script::new(&source), source, keys: 3 }
         };
         Self {
             acquire: step(include_str!("scripts/acquire.lua")),
-            renew: Step { together: false, ..step(include_str!("scripts/renew.lua")) },
+            // While a slot moves, a step whose keys aren't all in one place is refused, and most locks have no queue.
+            renew: Step { keys: 1, ..step(include_str!("scripts/renew.lua")) },
             release: step(include_str!("scripts/release.lua")),
             look: step(include_str!("scripts/look.lua")),
             break_lock: step(include_str!("scripts/break.lua")),
@@ -63,20 +64,23 @@ impl Scripts {
 impl Step {
     /// The call by the script's hash: what is sent nearly always.
     pub(crate) fn by_hash(&self, names: &LockNames, arguments: &[&[u8]]) -> Cmd {
-        call("EVALSHA", self.script.get_hash(), names, arguments)
+        self.call("EVALSHA", self.script.get_hash(), names, arguments)
     }
 
     /// The call with the script's text, after the server said that it doesn't know the hash.
     pub(crate) fn by_text(&self, names: &LockNames, arguments: &[&[u8]]) -> Cmd {
-        call("EVAL", &self.source, names, arguments)
+        self.call("EVAL", &self.source, names, arguments)
     }
-}
 
-fn call(verb: &str, script: &str, names: &LockNames, arguments: &[&[u8]]) -> Cmd {
-    let mut command = cmd(verb);
-    command.arg(script).arg(3).arg(&names.lock).arg(&names.last).arg(&names.queue);
-    for argument in arguments {
-        command.arg(*argument);
+    fn call(&self, verb: &str, script: &str, names: &LockNames, arguments: &[&[u8]]) -> Cmd {
+        let mut command = cmd(verb);
+        command.arg(script).arg(self.keys);
+        for key in [&names.lock, &names.last, &names.queue].into_iter().take(self.keys) {
+            command.arg(key);
+        }
+        for argument in arguments {
+            command.arg(*argument);
+        }
+        command
     }
-    command
 }

@@ -14,11 +14,13 @@ use crate::connector::{Servers, Settings};
 use crate::error::{Failure, shown};
 use crate::inbox::Inbox;
 use crate::names::{LockNames, Names};
-use crate::place::Place;
+use crate::place::{Outlook, Place};
 use crate::record;
 use crate::scripts::Scripts;
 use crate::topology::Topology;
-use crate::wait::outlook;
+
+/// No connection is given up sooner: a server, or this host, is often busy for as long as that.
+const SHORTEST_LIMIT: Duration = Duration::from_millis(100);
 
 /// One client: its connections, and what it remembers of its own locks.
 pub(crate) struct Shared {
@@ -27,6 +29,7 @@ pub(crate) struct Shared {
     pub(crate) names: Names,
     pub(crate) inbox: Arc<Inbox>,
     pub(crate) replication: Option<Replication>,
+    pub(crate) settings: Arc<Settings>,
     pub(crate) clock: SystemClock,
 }
 
@@ -46,10 +49,10 @@ impl Shared {
     ) -> Arc<Self> {
         Arc::new_cyclic(|me| {
             let inbox = Arc::new(Inbox::new(me.clone()));
-            let scripts = Scripts::new(Topology::publish(&servers));
             let topology = Topology::new(servers, settings, &names, &inbox, replication);
+            let scripts = Scripts::new(topology.publishes_with());
             let clock = SystemClock::new(LeaseClock::Boot);
-            Self { topology, scripts, names, inbox, replication, clock }
+            Self { topology, scripts, names, inbox, replication, settings: settings.clone(), clock }
         })
     }
 
@@ -82,8 +85,10 @@ impl Shared {
             Some(Err((value, left, waiting))) => {
                 let record = record::describe(request.key(), &names.lock, value, left);
                 if is_new {
-                    let before = i64::try_from(waiting).unwrap_or(i64::MAX);
-                    place.stands(sent, record.token(), outlook(left, before));
+                    // Nobody asked when the lease ends: within its TTL, unless it is renewed.
+                    let left = record.ttl().map(Ttl::get);
+                    let before = u32::try_from(waiting).unwrap_or(u32::MAX);
+                    place.stands(sent, record.token(), Outlook { left, before });
                 }
                 Ok(Attempt::Held(Contention::new(record).with_waiters(waiting)))
             }
@@ -136,7 +141,8 @@ impl Shared {
         let fail = failing(Operation::Renew, lease.key());
         let (owner, token, ms) = (lease.owner().to_string(), lease.token().to_string(), ttl.as_millis().to_string());
         let arguments = [owner.as_bytes(), token.as_bytes(), ms.as_bytes()];
-        match self.topology.run(&self.scripts.renew, &self.names.of(lease.key()), &arguments).await.map_err(&fail)? {
+        let (step, names, limit) = (&self.scripts.renew, self.names.of(lease.key()), renewal_limit(ttl));
+        match self.topology.run_alone(step, &names, &arguments, limit).await.map_err(&fail)? {
             Value::Int(1) => Ok(Renewal::Renewed(ttl)),
             Value::Int(0) => {
                 self.inbox.has_left(lease.owner());
@@ -179,6 +185,12 @@ impl Shared {
         arguments.extend(token.as_ref().map(String::as_bytes));
         self.topology.run(&self.scripts.release, names, &arguments).await
     }
+}
+
+/// How long the answer to a renewal is waited for. It is sent after a third of the TTL: should its connection be dead,
+/// there must be time to make another one and to ask again.
+fn renewal_limit(ttl: Ttl) -> Duration {
+    (ttl.get() / 4).max(SHORTEST_LIMIT)
 }
 
 /// An answer of the wrong shape.

@@ -2,17 +2,17 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use redis::{Pipeline, Value};
 
 use crate::cluster::Cluster;
 use crate::connector::{Connector, Servers, Settings};
-use crate::ears::Ears;
 use crate::error::Failure;
 use crate::inbox::Inbox;
 use crate::link::Link;
 use crate::names::{LockNames, Names};
-use crate::replicated::Replicated;
+use crate::node::Node;
 use crate::scripts::Step;
 use crate::shared::Replication;
 
@@ -22,16 +22,6 @@ pub(crate) enum Topology {
     One(Node),
     /// Several masters, each with some of the locks.
     Cluster(Box<Cluster>),
-}
-
-/// The connections to one server.
-pub(crate) struct Node {
-    /// Commands, and this client's channel.
-    commands: Arc<Link>,
-    /// In a cluster: the channels of slots in which somebody waits.
-    ears: Option<Ears>,
-    /// Acquires that wait for replicas.
-    replicated: Option<Arc<Replicated>>,
 }
 
 /// Calls a lock's master in a cluster, and the one that has the lock instead should it have moved.
@@ -78,7 +68,7 @@ impl Topology {
     /// Connects, so that a wrong address or password is told at once.
     pub(crate) async fn open(&self) -> Result<(), Failure> {
         match self {
-            Self::One(node) => node.commands.open().await.map(|_| ()),
+            Self::One(node) => node.commands().open().await.map(|_| ()),
             Self::Cluster(cluster) => cluster.open().await,
         }
     }
@@ -91,6 +81,32 @@ impl Topology {
                 boxed(async { on_master!(cluster, names, node => node.run(step, names, arguments)) }).await
             }
         }
+    }
+
+    /// Runs a step by itself, for no longer than `limit`: one that must not wait for others. While a slot moves, the lock is
+    /// looked for at both masters, if the step needs no other key.
+    pub(crate) async fn run_alone(
+        &self,
+        step: &Step,
+        names: &LockNames,
+        arguments: &[&[u8]],
+        limit: Duration,
+    ) -> Result<Value, Failure> {
+        let cluster = match self {
+            Self::One(node) => return node.run_alone(step, names, arguments, limit, false).await,
+            Self::Cluster(cluster) => cluster,
+        };
+        boxed(async {
+            let mut way = cluster.way_to(names).that_may_ask();
+            loop {
+                let node = way.node().await?;
+                let answer = node.run_alone(step, names, arguments, limit, way.asks()).await;
+                if let Some(answer) = way.judge(answer) {
+                    return answer;
+                }
+            }
+        })
+        .await
     }
 
     /// Runs a step of one lock; also says how many replicas have what it wrote, `None` where nobody asked for that.
@@ -111,8 +127,8 @@ impl Topology {
     /// Sends plain commands on keys of one lock.
     pub(crate) async fn send_all(&self, names: &LockNames, commands: &Pipeline) -> Result<Vec<Value>, Failure> {
         match self {
-            Self::One(node) => node.commands.send_all(commands).await,
-            Self::Cluster(cluster) => on_master!(cluster, names, node => node.commands.send_all(commands)),
+            Self::One(node) => node.commands().send_all(commands).await,
+            Self::Cluster(cluster) => on_master!(cluster, names, node => node.commands().send_all(commands)),
         }
     }
 
@@ -138,10 +154,10 @@ impl Topology {
     pub(crate) async fn masters(&self) -> Result<Vec<Arc<Link>>, Failure> {
         match self {
             Self::One(node) => {
-                node.commands.open().await?;
-                Ok(vec![node.commands.clone()])
+                node.commands().open().await?;
+                Ok(vec![node.commands().clone()])
             }
-            Self::Cluster(cluster) => Ok(cluster.masters().await?.iter().map(|node| node.commands.clone()).collect()),
+            Self::Cluster(cluster) => Ok(cluster.masters().await?.iter().map(|node| node.commands().clone()).collect()),
         }
     }
 
@@ -149,82 +165,13 @@ impl Topology {
     pub(crate) fn publishes_with(&self) -> &'static str {
         match self {
             Self::One(_) => "PUBLISH",
+            // PUBLISH would count the listeners of one node, and bother all nodes.
             Self::Cluster(_) => "SPUBLISH",
-        }
-    }
-
-    /// The same, before there is a topology.
-    pub(crate) fn publish(servers: &Servers) -> &'static str {
-        // In a cluster, PUBLISH counts the listeners of one node and bothers all nodes.
-        if matches!(servers, Servers::Cluster(_)) { "SPUBLISH" } else { "PUBLISH" }
-    }
-}
-
-impl Node {
-    pub(crate) fn new(
-        connect: &dyn Fn() -> Connector,
-        names: &Names,
-        inbox: &Arc<Inbox>,
-        replication: Option<Replication>,
-    ) -> Self {
-        let commands = Link::new(connect(), inbox.clone(), Some(names.channel().to_owned()));
-        let replicated =
-            replication.map(|replication| Replicated::new(Link::new(connect(), inbox.clone(), None), replication));
-        Self { commands, ears: None, replicated }
-    }
-
-    /// A node of a cluster.
-    pub(crate) fn with_ears(
-        connect: &dyn Fn() -> Connector,
-        names: &Names,
-        inbox: &Arc<Inbox>,
-        replication: Option<Replication>,
-    ) -> Self {
-        let ears = Some(Ears::new(Link::new(connect(), inbox.clone(), None), inbox.clone()));
-        Self { ears, ..Self::new(connect, names, inbox, replication) }
-    }
-
-    pub(crate) fn commands(&self) -> &Link {
-        &self.commands
-    }
-
-    async fn hear(&self, channel: &str) -> Result<(), Failure> {
-        match &self.ears {
-            Some(ears) => ears.hear(channel).await,
-            None => Ok(()),
-        }
-    }
-
-    async fn run(&self, step: &Step, names: &LockNames, arguments: &[&[u8]]) -> Result<Value, Failure> {
-        let together = step.together;
-        // Boxed by itself: with it, the backend's own future would be too long for the allocator's fast way (1 KiB).
-        match boxed(self.commands.call(step.by_hash(names, arguments), together)).await {
-            Err(failure) if failure.code() == Some("NOSCRIPT") => {
-                boxed(self.commands.call(step.by_text(names, arguments), together)).await
-            }
-            answer => answer,
-        }
-    }
-
-    async fn run_replicated(
-        &self,
-        step: &Step,
-        names: &LockNames,
-        arguments: &[&[u8]],
-    ) -> Result<(Value, Option<i64>), Failure> {
-        let Some(replicated) = &self.replicated else {
-            return Ok((self.run(step, names, arguments).await?, None));
-        };
-        match boxed(replicated.run(step.by_hash(names, arguments))).await {
-            Err(failure) if failure.code() == Some("NOSCRIPT") => {
-                boxed(replicated.run(step.by_text(names, arguments))).await
-            }
-            answer => answer,
         }
     }
 }
 
 /// A way that few calls take, in an allocation of its own: each call's future has room for the longest way in it.
-fn boxed<'a, T>(way: impl Future<Output = T> + Send + 'a) -> Pin<Box<dyn Future<Output = T> + Send + 'a>> {
+pub(crate) fn boxed<'a, T>(way: impl Future<Output = T> + Send + 'a) -> Pin<Box<dyn Future<Output = T> + Send + 'a>> {
     Box::pin(way)
 }

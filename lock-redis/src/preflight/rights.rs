@@ -7,6 +7,7 @@ use lock_core::{Finding, LockKey, Operation, OwnerId, Severity};
 use redis::{Cmd, Value, cmd, pipe};
 
 use super::failed;
+use crate::error::Failure;
 use crate::link::Link;
 use crate::names::LockNames;
 use crate::shared::Shared;
@@ -28,7 +29,7 @@ pub(super) async fn check(master: &Link, shared: &Shared) -> Finding {
     for (_, command) in &trials {
         commands.add_command(command.clone());
     }
-    let answers = match master.send_each(&commands).await {
+    let answers = match master.send_each(&commands, master.limit()).await {
         Ok(answers) => answers,
         Err(failure) => return failed(CHECK, &failure.during(Operation::Preflight)),
     };
@@ -75,6 +76,7 @@ fn trials(shared: &Shared, names: &LockNames) -> Vec<(&'static str, Cmd)> {
     if shared.topology.publishes_with() == "SPUBLISH" {
         let channel = shared.names.shard_channel(names);
         all.push(("spublish", cmd("SPUBLISH").arg(&channel).arg("").take()));
+        all.push(("asking", cmd("ASKING")));
     }
     if shared.replication.is_some() {
         all.push(("wait", cmd("WAIT").arg(0).arg(1).take()));
@@ -84,10 +86,10 @@ fn trials(shared: &Shared, names: &LockNames) -> Vec<(&'static str, Cmd)> {
 
 impl Missing {
     /// Other errors are none of this check's: in a cluster most of the answers are that another node has the key.
-    fn note(&mut self, name: &'static str, answer: Value) {
-        let Err(error) = answer.extract_error() else { return };
-        let detail = error.detail().unwrap_or_default();
-        if error.code() != Some("NOPERM") {
+    fn note(&mut self, name: &'static str, answer: Result<Value, Failure>) {
+        let Err(failure) = answer else { return };
+        let detail = failure.detail().unwrap_or_default();
+        if failure.code() != Some("NOPERM") {
             return;
         }
         if detail.contains("command") {

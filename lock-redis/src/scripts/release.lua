@@ -7,8 +7,8 @@ if ARGV[2] ~= '' then call('LREM', KEYS[3], 0, ARGV[2]) end
 local value = call('GET', KEYS[1])
 local last, owner = string.match(value or '', HOLDER)
 if owner ~= me or ARGV[3] and ARGV[3] ~= last then
-  -- A master that was demoted may lack what its successor has: a write, however small, makes it say so (READONLY).
-  call('PEXPIRE', KEYS[2], LAST_TOKEN_MS, 'GT')
+  -- A master that was demoted may lack what its successor has: a write makes it say so (READONLY). This changes nothing.
+  call('PEXPIRE', KEYS[1], '0', 'GT')
   return 0
 end
 local DONE = 1

@@ -1,13 +1,16 @@
 //! What can go wrong between a supervisor and the server: nothing arrives, no answer comes, connections end.
 
+#[path = "../support/mod.rs"]
 mod support;
+
+mod connections;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lock_core::{AcquireError, ErrorKind, LockBackend, Outcome, Release, Supervisor};
 use lock_redis::RedisBackend;
-use support::{LONG, acquire_within, connect, granted, is_refused, release, renew, request, until_waiting};
+use support::{LONG, acquire_within, connect, granted, is_refused, release, request, until_waiting};
 use testbed::proxy::{Proxy, Trap};
 use testbed::redis::RedisServer;
 
@@ -28,9 +31,13 @@ impl Bed {
 
     /// Through the proxy.
     async fn far(&self) -> RedisBackend {
+        self.far_within(Duration::from_millis(300)).await
+    }
+
+    async fn far_within(&self, limit: Duration) -> RedisBackend {
         let address = self.proxy.address();
         let builder = RedisBackend::server(address.ip().to_string(), address.port());
-        let backend = builder.with_call_limit(Duration::from_millis(300)).connect().await.unwrap();
+        let backend = builder.with_call_limit(limit).connect().await.unwrap();
         // The server has the scripts from now on: each call is one request.
         let first = request("first", LONG);
         granted(&backend, &first).await;
@@ -250,37 +257,4 @@ async fn fault_09_renewals_that_fail_for_a_while_lose_nothing() {
     bed.proxy.blackhole();
     guard.lost().await;
     assert!(is_refused(&bed.near().await, &request("k", LONG)).await, "the loss was told before the expiry");
-}
-
-#[tokio::test]
-async fn fault_09_a_half_open_connection_is_replaced() {
-    let bed = Bed::start();
-    let far = bed.far().await;
-    let holder = request("k", LONG);
-    let grant = granted(&far, &holder).await;
-    bed.proxy.half_open();
-    let error = renew(&far, &holder, &grant).await.unwrap_err();
-    assert_eq!((error.kind(), error.outcome()), (ErrorKind::TimedOut, Outcome::Unknown), "{error}");
-    renew(&far, &holder, &grant).await.unwrap();
-}
-
-#[tokio::test]
-async fn many_callers_of_a_dead_server_wait_for_one_try_each() {
-    let bed = Bed::start();
-    let far = Arc::new(bed.far().await);
-    bed.proxy.cut();
-    bed.proxy.blackhole();
-    // Until the end is seen, calls fail at once, on the connection that ended.
-    tokio::time::sleep(Duration::from_millis(100)).await;
-    let began = Instant::now();
-    let calls: Vec<_> = (0..50)
-        .map(|n| {
-            let far = far.clone();
-            tokio::spawn(async move { far.try_acquire(&request(&format!("k{n}"), LONG)).await.map(|_| ()) })
-        })
-        .collect();
-    for call in calls {
-        assert!(call.await.unwrap().unwrap_err().is_transient());
-    }
-    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use lock_core::{Grant, LockAdmin, Release, Renewal};
+use lock_core::{Grant, LockAdmin, LockBackend, Release, Renewal};
 use lock_redis::RedisBackend;
 use testbed::redis::{RedisSentinels, RedisServer, RedisShards};
 
@@ -43,6 +43,27 @@ async fn fault_36_a_slot_that_moved_between_acquire_and_renew_costs_nothing() {
     shards.begin_to_move("distlock:k").unwrap().finish().unwrap();
     assert_eq!(release(&a, &holder).await, Release::Released);
     assert!(granted(&b, &request("k", LONG)).await.token() > grant.token());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fault_36_a_lock_is_renewed_wherever_it_is_while_its_slot_moves() {
+    let shards = RedisShards::start(2).unwrap();
+    let a = client(&shards).await;
+    let (holder, other) = (request("k", LONG), request("k", LONG));
+    let grant = granted(&a, &holder).await;
+    let moving = shards.begin_to_move("distlock:k").unwrap();
+    let is_renewed = || async { matches!(renew(&a, &holder, &grant).await.unwrap(), Renewal::Renewed(_)) };
+    // Where it was, though it has no queue, which might be elsewhere; then alone at the other one; then as a whole.
+    assert!(is_renewed().await);
+    moving.move_key("distlock:k").unwrap();
+    assert!(is_renewed().await);
+    moving.move_key("{distlock:k}:last").unwrap();
+    assert!(is_renewed().await);
+    assert_eq!(renew(&a, &other, &grant).await.unwrap(), Renewal::Lost, "a loss is told meanwhile as well");
+    // Everything else waits: who stands in line there isn't heard here yet.
+    assert!(a.release(&holder.claim()).await.unwrap_err().is_transient());
+    moving.finish().unwrap();
+    assert_eq!(release(&a, &holder).await, Release::Released);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,7 +8,7 @@ use crate::access::refuses;
 use crate::support::{LONG, acquire, granted, release, request, until_waiting};
 
 /// Needed in a cluster alone; with `min_replicas`; through Sentinel; in another database.
-const SOMETIMES: [&str; 6] = ["spublish", "ssubscribe", "cluster|slots", "wait", "role", "select"];
+const SOMETIMES: [&str; 7] = ["spublish", "ssubscribe", "cluster|slots", "asking", "wait", "role", "select"];
 
 /// The rule in docs/backends/redis.md, for a new user of this name whose password is "secret".
 fn rule(user: &str) -> Vec<String> {
@@ -119,7 +119,7 @@ async fn what_is_needed_only_sometimes_is_named_where_it_is() {
     assert!(select.contains("ACL SETUSER USER +select`"), "{select}");
 
     let shards = RedisShards::start(1).unwrap();
-    for command in ["spublish", "ssubscribe", "cluster|slots"] {
+    for command in ["spublish", "ssubscribe", "cluster|slots", "asking"] {
         allow(&shards.servers()[0], &[&format!("-{command}")]);
         let told = told(app(RedisBackend::cluster(shards.addresses()))).await;
         assert!(told.contains(&format!("ACL SETUSER USER +{command}`")), "without {command}: {told}");

@@ -1,8 +1,9 @@
 //! A master that is killed, and its replica that follows it.
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use lock_core::{ErrorKind, FencingGate, LockBackend, Outcome, Release, Renewal};
+use lock_core::{ErrorKind, FencingGate, LockBackend, Outcome, Release, Renewal, Supervisor};
 use lock_redis::RedisBackend;
 use testbed::redis::{RedisSentinels, RedisServer};
 
@@ -56,6 +57,33 @@ async fn a_failover_of_sentinels_keeps_what_the_replica_had_and_never_grants_a_l
     let (after, a, next) = waiting.await.unwrap();
     assert!(after.token() > grant.token(), "{} after {}", after.token(), grant.token());
     assert_eq!(release(&a, &next).await, Release::Released);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_waits_in_line_outlasts_a_failover_and_the_holder_keeps_its_lock() {
+    let mut sentinels = RedisSentinels::start().unwrap();
+    // The failover takes some seconds: longer than a newcomer would try.
+    let patience = Duration::from_millis(300);
+    let locks = async || Supervisor::builder(Arc::new(through(&sentinels).await)).patience(patience).build();
+    let (a, b) = (locks().await, locks().await);
+    let held = a.lock("k").ttl(Duration::from_secs(30)).acquire().await.unwrap();
+    let waiting = tokio::spawn(async move { b.lock("k").ttl(Duration::from_secs(30)).acquire().await });
+    until_waiting(&through(&sentinels).await, "k", 1).await;
+    let (replica, token) = (sentinels.first_replica(), held.fencing_token());
+    while !replica.command(&["GET", "distlock:k"]).unwrap().contains(&token.to_string()) {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let port = replica.port();
+    let killed = Instant::now();
+    sentinels.first_master().kill().unwrap();
+    sentinels.until_master_is(port).unwrap();
+    assert!(killed.elapsed() > patience, "{:?}", killed.elapsed());
+    let renewed = connect(port).await;
+    until_waiting(&renewed, "k", 1).await;
+    assert!(held.is_held() && !waiting.is_finished());
+    held.release().await.unwrap();
+    let next = waiting.await.unwrap().expect("a place in line isn't lost by a failover");
+    assert!(next.fencing_token() > token, "{} after {token}", next.fencing_token());
 }
 
 #[tokio::test(flavor = "multi_thread")]

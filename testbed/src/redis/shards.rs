@@ -117,6 +117,16 @@ impl RedisShards {
 }
 
 impl SlotMove<'_> {
+    /// Moves one of the slot's keys.
+    ///
+    /// # Errors
+    /// When the servers refuse, or the key isn't there.
+    pub fn move_key(&self, name: &str) -> Result<()> {
+        let told = self.from.command(&["MIGRATE", "127.0.0.1", &self.to.port().to_string(), name, "0", "5000"])?;
+        ensure!(told == "OK", "moving {name}: {told}");
+        Ok(())
+    }
+
     /// Moves the slot's keys, one after the other, and then the slot.
     ///
     /// # Errors
@@ -128,9 +138,7 @@ impl SlotMove<'_> {
             if names.is_empty() {
                 break;
             }
-            for name in names.lines() {
-                self.from.command(&["MIGRATE", "127.0.0.1", &self.to.port().to_string(), name, "0", "5000"])?;
-            }
+            names.lines().try_for_each(|name| self.move_key(name))?;
         }
         let id = self.to.command(&["CLUSTER", "MYID"])?;
         for server in [self.to, self.from] {
