@@ -30,6 +30,5 @@ else
   end
 end
 if ARGV[4] == '' then return {value, call('PTTL', KEYS[1]), call('LLEN', KEYS[3])} end
-local before = call('RPUSH', KEYS[3], me .. ' ' .. ARGV[4] .. ' ' .. ARGV[5] .. ' ' .. ARGV[3]) - 1
--- Only the first in line must know when the lease ends.
-return {value, before == 0 and call('PTTL', KEYS[1]) or -3, before}
+-- When the lease ends is asked by its first look, which comes before long: most are served by then.
+return {value, -3, call('RPUSH', KEYS[3], me .. ' ' .. ARGV[4] .. ' ' .. ARGV[5] .. ' ' .. ARGV[3]) - 1}

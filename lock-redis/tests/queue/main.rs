@@ -9,15 +9,16 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
+use lock_core::{Attempt, LockBackend};
 use support::{LONG, acquire, connect, granted, release, request, until_waiting};
 use testbed::redis::RedisServer;
 
 const PORT: &str = "LOCK_REDIS_TEST_PORT";
 const PROCESSES: usize = 8;
 const EACH: usize = 8;
-/// What isn't part of a hand-off: the last release, which hands to nobody, takes four commands; the first in line asks when
-/// the lease ends; and a script that runs for the first time costs two more.
-const LAST: u64 = 4 + 1 + 2;
+/// What isn't part of a hand-off: the last release, which hands to nobody, takes four commands, and a script that runs for
+/// the first time costs two more.
+const LAST: u64 = 4 + 2;
 
 /// A process with `EACH` waiters, killed with the test.
 struct Group {
@@ -177,6 +178,29 @@ async fn the_cost_of_a_hand_off_does_not_grow_with_the_waiters() {
         let count = count - of_looks(&server, waiters + 1);
         assert!(count <= 8 * waiters + LAST, "{waiters} waiters: {count} commands, {by_name}");
     }
+}
+
+#[tokio::test]
+async fn the_only_waiter_costs_no_more_than_one_of_many() {
+    let server = RedisServer::start(&[]).unwrap();
+    let backend = connect(server.port()).await;
+    let (rounds, mut holder) = (20_u64, request("k", LONG));
+    granted(&backend, &holder).await;
+    // The first time, the server has no scripts.
+    for round in 0..=rounds {
+        let waiter = request("k", LONG).with_waiting(true);
+        let Attempt::Held(seen) = backend.try_acquire(&waiter).await.unwrap() else { panic!("granted") };
+        let (waited, _) = tokio::join!(backend.wait(&waiter, &seen), release(&backend, &holder));
+        waited.unwrap();
+        granted(&backend, &waiter).await;
+        holder = waiter;
+        if round == 0 {
+            server.command(&["CONFIG", "RESETSTAT"]).unwrap();
+        }
+    }
+    let (all, by_name) = calls(&server);
+    let looks = of_looks(&server, 2 * rounds);
+    assert!(all - looks <= 10 * rounds, "{rounds} hand-offs: {by_name}, {looks} of looks");
 }
 
 /// Polls all of them, in the order in which they were made.
