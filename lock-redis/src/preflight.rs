@@ -1,23 +1,21 @@
 //! Checks of a server before one depends on it.
 
 mod rights;
+mod server;
 
 use std::collections::HashMap;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use lock_core::{
     AcquireRequest, Attempt, BackendError, ErrorKind, Finding, LockKey, Operation, OwnerId, Severity, Ttl,
 };
 use redis::{FromRedisValue, Value, cmd};
 
+use crate::connector::Connector;
 use crate::error::Failure;
 use crate::link::Link;
 use crate::shared::Shared;
-
-/// Clocks that differ by more are worth a word.
-const CLOCKS_APART: Duration = Duration::from_secs(5);
-/// The oldest server whose commands suffice (`PEXPIRE ... GT`, sharded channels, errors told from within scripts).
-const OLDEST: (u32, u32) = (7, 0);
+use server::Info;
 
 /// All checks, in the order in which a reader should mend them.
 pub(crate) async fn run(shared: &Shared) -> Vec<Finding> {
@@ -27,20 +25,26 @@ pub(crate) async fn run(shared: &Shared) -> Vec<Finding> {
     };
     let mut findings = Vec::new();
     let mut is_denied = false;
+    let wanted = shared.replication.map_or(0, |replication| replication.replicas);
     for master in &masters {
         let rights = rights::check(master, shared).await;
         is_denied |= rights.severity() == Severity::Denied;
         findings.push(rights);
         match info(master).await {
             Ok(info) => {
-                findings.push(version(master, &info));
-                findings.push(eviction(master, &info));
-                findings.push(persistence(master, &info).await);
-                findings.push(replicas(master, &info, shared));
+                let shown = master.shown();
+                findings.push(server::version(shown, &info));
+                findings.push(server::eviction(shown, &info));
+                findings.push(server::persistence(shown, &info, saves(master).await.as_deref()));
+                findings.push(server::replicas(shown, &info, wanted));
+                findings.extend(clocks_of_replicas(master, &info, shared).await);
             }
             Err(failure) => findings.push(untold(master, failure)),
         }
-        findings.push(clock(master).await);
+        findings.push(match time(master).await {
+            Ok(theirs) => server::clock(master.shown(), theirs, SystemTime::now()),
+            Err(failure) => failed("clock", &failure.during(Operation::Preflight)),
+        });
     }
     // It would fail, and say less.
     if !is_denied {
@@ -49,8 +53,6 @@ pub(crate) async fn run(shared: &Shared) -> Vec<Finding> {
     findings
 }
 
-type Info = HashMap<String, String>;
-
 async fn info(master: &Link) -> Result<Info, Failure> {
     let answer = master.send(&cmd("INFO")).await?;
     let text = String::from_redis_value(answer).map_err(|error| master.odd(&error.to_string()))?;
@@ -58,125 +60,33 @@ async fn info(master: &Link) -> Result<Info, Failure> {
     Ok(pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
 }
 
-fn said<'a>(info: &'a Info, name: &str) -> &'a str {
-    info.get(name).map_or("", String::as_str)
+/// What `CONFIG` says of when it saves. It is often kept from users; then INFO has to do.
+async fn saves(master: &Link) -> Option<String> {
+    let answer = master.send(cmd("CONFIG").arg("GET").arg("save")).await.ok()?;
+    HashMap::<String, String>::from_redis_value(answer).ok()?.remove("save")
 }
 
-fn version(master: &Link, info: &Info) -> Finding {
-    const CHECK: &str = "version";
-    let (product, text) = match info.get("valkey_version") {
-        Some(version) => ("Valkey", version.as_str()),
-        None => ("Redis", said(info, "redis_version")),
-    };
-    let mut numbers = text.split('.').map_while(|part| part.parse().ok());
-    let found = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
-    if found < OLDEST {
-        return Finding::new(
-            Severity::Unusable,
-            CHECK,
-            format!("{} is {product} {text}", master.shown()),
-            "its scripts lack commands that locks need",
-            "use Redis 7.0 or newer, or Valkey",
-        );
-    }
-    Finding::good(CHECK, format!("{} is {product} {text}", master.shown()))
+/// A server's clock.
+async fn time(server: &Link) -> Result<SystemTime, Failure> {
+    let answer = server.send(&cmd("TIME")).await?;
+    let (seconds, micros) =
+        <(u64, u64)>::from_redis_value(answer).map_err(|error| server.odd(&error.to_string()))?;
+    Ok(UNIX_EPOCH + Duration::from_secs(seconds) + Duration::from_micros(micros))
 }
 
-fn eviction(master: &Link, info: &Info) -> Finding {
-    const CHECK: &str = "eviction";
-    let (policy, limit) = (said(info, "maxmemory_policy"), said(info, "maxmemory"));
-    if policy == "noeviction" {
-        return Finding::good(CHECK, format!("{} never evicts keys", master.shown()));
+/// Compares the clocks of a master and of its replicas. One that can't be reached from here says nothing: it may be known
+/// to clients by another address.
+async fn clocks_of_replicas(master: &Link, info: &Info, shared: &Shared) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for address in server::replicas_of(info) {
+        let replica = Link::new(Connector::to_server(shared.settings.clone(), address), shared.inbox.clone(), None);
+        let (Ok(theirs), began) = (time(&replica).await, Instant::now()) else { continue };
+        let Ok(masters) = time(master).await else { continue };
+        let theirs = theirs + began.elapsed();
+        let apart = theirs.duration_since(masters).unwrap_or_else(|error| error.duration());
+        findings.push(server::clock_of_replica(master.shown(), replica.shown(), apart));
     }
-    let now = if limit == "0" { "once maxmemory is set" } else { "when memory runs out" };
-    Finding::new(
-        Severity::Warning,
-        CHECK,
-        format!("{} evicts keys {now}: maxmemory-policy is {policy}", master.shown()),
-        "an evicted lock is free while its holder still works",
-        "use a server of its own for locks, with `maxmemory-policy noeviction`",
-    )
-}
-
-async fn persistence(master: &Link, info: &Info) -> Finding {
-    const CHECK: &str = "persistence";
-    if said(info, "aof_enabled") == "1" {
-        return Finding::good(CHECK, format!("{} writes an append-only file", master.shown()));
-    }
-    // CONFIG is often kept from users; then INFO has to do.
-    let answer = master.send(cmd("CONFIG").arg("GET").arg("save")).await.ok();
-    let saves = answer.and_then(|answer| HashMap::<String, String>::from_redis_value(answer).ok());
-    let saves = saves.and_then(|mut config| config.remove("save"));
-    let (what, advice) = match saves.as_deref() {
-        Some("") => ("keeps nothing on disk", "turn on `appendonly yes`"),
-        Some(_) => ("saves now and then (RDB)", "turn on `appendonly yes`, so that the last seconds survive, too"),
-        None => ("writes no append-only file", "turn on `appendonly yes`"),
-    };
-    Finding::new(
-        Severity::Warning,
-        CHECK,
-        format!("{} {what}", master.shown()),
-        "after a restart, locks may be free whose holders still work; they find out at their next renewal, and tokens \
-         keep rising",
-        advice,
-    )
-}
-
-fn replicas(master: &Link, info: &Info, shared: &Shared) -> Finding {
-    const CHECK: &str = "replicas";
-    let shown = master.shown();
-    if said(info, "role") != "master" {
-        return Finding::new(
-            Severity::Unusable,
-            CHECK,
-            format!("{shown} is a replica"),
-            "replicas refuse writes",
-            "name its master, or use redis+sentinel://",
-        );
-    }
-    let connected = said(info, "connected_slaves").parse().unwrap_or(0_u32);
-    let wanted = shared.replication.map_or(0, |replication| replication.replicas);
-    if connected < wanted {
-        return Finding::new(
-            Severity::Unusable,
-            CHECK,
-            format!("{shown} has {connected} replicas, and min_replicas asks for {wanted}"),
-            "no lock can be acquired",
-            "start the replicas, or ask for fewer",
-        );
-    }
-    if connected > 0 && wanted == 0 {
-        return Finding::new(
-            Severity::Warning,
-            CHECK,
-            format!("{shown} has {connected} replicas, and they get its writes a moment later"),
-            "a failover can forget the last locks, and then two hold one; the token tells them apart",
-            "check tokens where it matters; `min_replicas=1` makes it less likely",
-        );
-    }
-    Finding::good(CHECK, format!("{shown} has {connected} replicas, {wanted} must have a lock"))
-}
-
-async fn clock(master: &Link) -> Finding {
-    const CHECK: &str = "clock";
-    let told = match master.send(&cmd("TIME")).await {
-        Ok(answer) => <(String, String)>::from_redis_value(answer).ok(),
-        Err(failure) => return failed(CHECK, &failure.during(Operation::Preflight)),
-    };
-    let seconds = told.and_then(|(seconds, _)| seconds.parse().ok()).unwrap_or_default();
-    let (theirs, ours) = (UNIX_EPOCH + Duration::from_secs(seconds), SystemTime::now());
-    let apart = theirs.duration_since(ours).unwrap_or_else(|error| error.duration());
-    if apart > CLOCKS_APART {
-        return Finding::new(
-            Severity::Warning,
-            CHECK,
-            format!("the clocks of {} and of this host are {} s apart", master.shown(), apart.as_secs()),
-            "leases don't mind; tokens are made from the server's clock, and if that is set back *and* its data is \
-             lost, they fall",
-            "let NTP set both clocks",
-        );
-    }
-    Finding::good(CHECK, format!("the clock of {} agrees with this host's", master.shown()))
+    findings
 }
 
 /// Does once what every lock does.

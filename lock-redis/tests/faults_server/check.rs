@@ -1,5 +1,7 @@
 //! What the check of a server says, and that it leaves nothing behind.
 
+use std::time::Duration;
+
 use lock_core::{LockAdmin, Severity};
 use lock_redis::RedisBackend;
 use testbed::redis::RedisServer;
@@ -39,6 +41,11 @@ async fn the_check_tells_eviction_persistence_replicas_and_rights() {
     let findings = backend.preflight().await;
     assert_eq!((of(&findings, "eviction"), of(&findings, "persistence")), (Severity::Good, Severity::Good));
     let replica = RedisServer::start(&["--replicaof", "127.0.0.1", &server.port().to_string()]).unwrap();
+    while !server.command(&["INFO", "replication"]).unwrap().contains("state=online") {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let findings = backend.preflight().await;
+    assert_eq!((of(&findings, "replicas"), of(&findings, "replica-clock")), (Severity::Warning, Severity::Good));
     let error = RedisBackend::server("127.0.0.1", replica.port()).connect().await.unwrap().preflight().await;
     assert_eq!(of(&error, "replicas"), Severity::Unusable);
     assert!(server.command(&["KEYS", "*distlock-check*"]).unwrap().lines().all(|name| name.ends_with(":last")));
