@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use lock_core::{BreakOutcome, ErrorKind, LockAdmin, LockBackend, Outcome, Release, Renewal, Supervisor, SystemClock};
+use lock_core::{
+    BreakOutcome, ErrorKind, FencingToken, Grant, LockAdmin, LockBackend, Outcome, Release, Renewal, Supervisor,
+    SystemClock,
+};
 use testbed::redis::RedisServer;
 
 use crate::support::{LONG, connect, granted, key, release, renew, request};
@@ -50,6 +53,18 @@ async fn fault_35_a_wrong_owner_releases_and_renews_nothing() {
     let grant = granted(&backend, &holder).await;
     assert_eq!(release(&backend, &other).await, Release::NotHeld);
     assert_eq!(renew(&backend, &other, &grant).await.unwrap(), Renewal::Lost);
+    assert!(matches!(renew(&backend, &holder, &grant).await.unwrap(), Renewal::Renewed(_)));
+}
+
+#[tokio::test]
+async fn fault_35_what_an_earlier_grant_says_renews_nothing() {
+    let server = RedisServer::start(&[]).unwrap();
+    let backend = connect(server.port()).await;
+    let holder = request("k", LONG);
+    let grant = granted(&backend, &holder).await;
+    // The owner lost the lock and has been granted it anew; a renewal of the first grant was late.
+    let earlier = Grant::new(FencingToken::new(grant.token().get() - 1), grant.ttl());
+    assert_eq!(renew(&backend, &holder, &earlier).await.unwrap(), Renewal::Lost);
     assert!(matches!(renew(&backend, &holder, &grant).await.unwrap(), Renewal::Renewed(_)));
 }
 
