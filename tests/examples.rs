@@ -45,16 +45,32 @@ fn every_example_says_how_to_run_it_and_is_tested_here() {
     }
 }
 
-/// Two workers at once, and a third that comes when all is over: the job is done once.
 #[test]
 fn nightly_job_runs_once_however_many_workers_start_it_and_whenever() {
     let directory = directory();
-    let results = directory.path().join("results");
-    let worker = || {
+    is_done_once(|| {
         let mut command = example("nightly_job", directory.path());
-        command.arg(&results);
+        command.arg(directory.path().join("results"));
         command
-    };
+    });
+}
+
+/// What the example is about: hosts that share a server.
+#[cfg(feature = "redis")]
+#[test]
+fn nightly_job_runs_once_for_workers_that_share_a_redis_server() {
+    let (directory, server) = (directory(), testbed::redis::RedisServer::start(&[]).expect("redis-server runs"));
+    is_done_once(|| {
+        let mut command = example("nightly_job", directory.path());
+        command.arg(directory.path().join("results")).arg(server.url());
+        command
+    });
+    let last = server.command(&["GET", "{distlock:jobs%2Fnightly}:last"]).expect("the server answers");
+    assert!(last.parse::<u64>().is_ok(), "nobody took the lock there: {last:?}");
+}
+
+/// Two workers at once, and a third that comes when all is over: the job is done once.
+fn is_done_once(worker: impl Fn() -> std::process::Command) {
     let (first, second) = (Running::start(&mut worker()), Running::start(&mut worker()));
     let mut said = vec![first.finish().ended_with(0).stdout, second.finish().ended_with(0).stdout];
     said.push(run(&mut worker()).ended_with(0).stdout);

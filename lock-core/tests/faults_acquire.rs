@@ -297,7 +297,10 @@ async fn an_outage_that_does_not_end_is_told_to_who_stands_in_line() {
     let waiting = |locks: lock_core::Supervisor| {
         tokio::spawn(async move {
             let error = locks.lock("k").acquire().await.unwrap_err();
-            assert!(matches!(&error, AcquireError::Backend(error) if error.kind() == ErrorKind::Unavailable), "{error}");
+            assert!(
+                matches!(&error, AcquireError::Backend(error) if error.kind() == ErrorKind::Unavailable),
+                "{error}"
+            );
         })
     };
     let (first, second) = (waiting(locks.clone()), waiting(locks));

@@ -17,8 +17,8 @@ use crate::connector::{Address, Connector, Settings};
 use crate::error::Failure;
 use crate::inbox::Inbox;
 use crate::names::{LockNames, Names};
-use crate::shared::Replication;
 use crate::node::Node;
+use crate::shared::Replication;
 use slots::{Range, ask, master_in, slot_of};
 use way::Way;
 

@@ -69,8 +69,7 @@ async fn saves(master: &Link) -> Option<String> {
 /// A server's clock.
 async fn time(server: &Link) -> Result<SystemTime, Failure> {
     let answer = server.send(&cmd("TIME")).await?;
-    let (seconds, micros) =
-        <(u64, u64)>::from_redis_value(answer).map_err(|error| server.odd(&error.to_string()))?;
+    let (seconds, micros) = <(u64, u64)>::from_redis_value(answer).map_err(|error| server.odd(&error.to_string()))?;
     Ok(UNIX_EPOCH + Duration::from_secs(seconds) + Duration::from_micros(micros))
 }
 

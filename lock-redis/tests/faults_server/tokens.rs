@@ -53,7 +53,9 @@ async fn the_last_token_lives_for_a_week_from_each_grant() {
     });
     lives_for_a_week("a hand-off");
     // The last token is ahead of the clock.
-    server.command(&["SET", "{distlock:k}:last", &(handed.unwrap().token().get() + 3_600_000_000).to_string()]).unwrap();
+    server
+        .command(&["SET", "{distlock:k}:last", &(handed.unwrap().token().get() + 3_600_000_000).to_string()])
+        .unwrap();
     release(&backend, &waiter).await;
     granted(&backend, &request("k", LONG)).await;
     lives_for_a_week("a grant after the clock went back");
