@@ -192,8 +192,8 @@ async fn the_only_waiter_costs_no_more_than_one_of_many() {
     for round in 0..=rounds {
         let waiter = request("k", LONG).with_waiting(true);
         let Attempt::Held(seen) = backend.try_acquire(&waiter).await.unwrap() else { panic!("granted") };
-        let (waited, _) = tokio::join!(backend.wait(&waiter, &seen), release(&backend, &holder));
-        waited.unwrap();
+        let (turn, _) = tokio::join!(backend.wait(&waiter, &seen), release(&backend, &holder));
+        turn.unwrap();
         granted(&backend, &waiter).await;
         holder = waiter;
         if round == 0 {
