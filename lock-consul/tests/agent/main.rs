@@ -8,6 +8,7 @@ mod foreign;
 mod losses;
 mod network;
 mod outages;
+mod sharing;
 mod slow;
 mod support;
 mod waiting;
