@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lock_core::{BackendError, ErrorKind, HolderInfo, LeaseClock, Operation, SystemClock};
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::header::{HeaderMap, HeaderValue};
 
 use crate::api::Api;
 use crate::backend::{ConsulBackend, Shared};
+use crate::datacenter::Datacenter;
 use crate::kept::Kept;
 use crate::owners::Owners;
 use crate::session::Idle;
@@ -68,7 +68,9 @@ impl ConsulBackendBuilder {
         self
     }
 
-    /// The datacenter whose servers keep the locks. Default: the agent's own.
+    /// The datacenter whose servers keep the locks. Default: the agent's own. In another one, the sessions belong to the
+    /// first of its servers by name, which the ACL token must be allowed to see there (`node:read`, and `service:read` for
+    /// `consul`).
     pub fn datacenter(mut self, name: impl Into<String>) -> Self {
         self.datacenter = Some(name.into());
         self
@@ -135,11 +137,8 @@ impl ConsulBackendBuilder {
             return Err(bad("a certificate is given, and the address is without TLS: use https (consuls://)"));
         }
         let http = http.build().map_err(|error| bad(format!("the HTTP client: {error}")).with_source(error))?;
-        let datacenter = self
-            .datacenter
-            .as_deref()
-            .map_or_else(String::new, |name| format!("dc={}", utf8_percent_encode(name, NON_ALPHANUMERIC)));
-        let txn = reqwest::Url::parse(&format!("{base}/v1/txn?{datacenter}"))
+        let datacenter = self.datacenter.as_deref().map_or_else(Datacenter::default, Datacenter::named);
+        let txn = reqwest::Url::parse(&format!("{base}/v1/txn?{}", datacenter.query))
             .map_err(|error| bad(format!("the agent's address: {error}")))?;
         let api = Arc::new(Api { http, txn, base, datacenter, limit: self.call_limit, turns: Turns::default() });
         let holder = HolderInfo::this_process();

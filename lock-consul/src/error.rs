@@ -31,6 +31,9 @@ pub(crate) fn from_status(operation: Operation, status: u16, body: &[u8]) -> Bac
         _ if said.contains("No path to datacenter") => {
             error(ErrorKind::InvalidConfiguration).with_advice("see the datacenters with `consul catalog datacenters`")
         }
+        _ if said.contains("Missing node registration") => error(ErrorKind::Unavailable)
+            .with_outcome(Outcome::NotApplied)
+            .with_advice("the node isn't registered with the servers: has its agent joined, or left, just now?"),
         500..=599 => error(ErrorKind::Unavailable)
             .with_advice("see whether the cluster has a leader with `consul operator raft list-peers`"),
         413 => error(ErrorKind::ResourceExhausted).with_advice(
