@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
 use lock_core::{BackendError, ErrorKind, HolderInfo, LeaseClock, Operation, SystemClock};
@@ -148,6 +149,7 @@ impl ConsulBackendBuilder {
                 api,
                 prefix: self.prefix,
                 lock_delay: self.lock_delay,
+                shut: AtomicU32::new(0),
                 session_name: format!("distlock: {} on {}, pid {}", holder.program(), holder.host(), holder.pid()),
                 clock: SystemClock::new(LeaseClock::Boot),
                 owners: Owners::default(),

@@ -16,6 +16,9 @@ const LEEWAY: Duration = Duration::from_millis(250);
 const LONGEST_IDLE: Duration = Duration::from_secs(300);
 /// How many are kept for the next acquires, of whatever TTL.
 const MOST_IDLE: usize = 256;
+/// The longest lease of a session that a place in the queue is held by: of a waiter that is killed nobody hears, and
+/// until its session has ended it keeps a free lock from those behind it.
+pub(crate) const LONGEST_IN_QUEUE: Duration = Duration::from_secs(30);
 
 /// One session at Consul.
 #[derive(Debug)]
