@@ -85,7 +85,8 @@ impl ConsulBackendBuilder {
     }
 
     /// How long a lock stays shut after its holder's session ended without a release: 0 to 60 s, in milliseconds.
-    /// Default: one second, for a holder that still has to hear of it.
+    /// Default: one second, for a holder that still has to hear of it. One of a whole TTL covers what ends a session without
+    /// the holder's hearing of it, such as an agent that leaves the cluster.
     pub fn lock_delay(mut self, delay: Duration) -> Self {
         self.lock_delay = delay;
         self
