@@ -7,12 +7,12 @@ use lock_core::{
 
 use crate::api::Txn;
 use crate::backend::Shared;
-use crate::kept::{Advice, Left};
+use crate::error::conflict;
+use crate::kept::Advice;
 use crate::name::Place;
 use crate::owners::{Held, Mine, Turn};
 use crate::record::Record;
 use crate::refusal::Refusal;
-use crate::session::Session;
 use crate::tree::Tree;
 use crate::wire::Step;
 
@@ -41,8 +41,7 @@ impl Shared {
         if let Ok(Attempt::Granted(grant)) = &answer
             && mine.watch.is_none()
         {
-            let left = Left::Granted { at: self.now(), request: Box::new(request.clone()), grant: grant.clone() };
-            self.kept.note(request.key(), left);
+            self.kept.note_grant(request, grant, self.now());
             self.watched.soon(&slot, request, Place::of(&self.prefix, request.key()).lock);
         }
         answer
@@ -86,10 +85,12 @@ impl Shared {
                 Ok(grant) => return Ok(Attempt::Granted(grant)),
                 Err(Refusal::LockDelay) => {
                     mine.delays += 1;
+                    // As it was seen, it is tried again: nothing but the delay's end can make it ours.
+                    mine.turn = Some(now).filter(|_| mine.waits && !mine.in_doubt());
                     let nobody = Contention::new(lock_core::LockRecord::unknown(request.key().clone()));
                     return Ok(self.refused(mine, nobody).await);
                 }
-                Err(Refusal::NoSession) => (mine.session, mine.waits) = (None, false),
+                Err(Refusal::NoSession) => mine.session_is_lost(),
                 Err(Refusal::Changed | Refusal::Held) => {}
             }
         }
@@ -120,6 +121,7 @@ impl Shared {
             Some(session) => session,
             none => none.insert(self.session(ACQUIRE, ttl.get()).await?),
         };
+        let contender = mine.place.as_ref().filter(|_| mine.waits).map(|_| place.contender(request.owner()));
         let value = Record::of(request, ttl).bytes();
         let id = session.id.clone();
         let mut steps = vec![match turn.index {
@@ -128,10 +130,17 @@ impl Shared {
         }];
         steps.push(Step::lock(&place.lock, &id, &value));
         steps.extend(turn.litter.iter().map(|(key, index)| Step::delete_unchanged(key, *index)));
+        // A place with a session of its own ends here, and not with the lock: nobody renews it any more.
+        steps.extend(contender.as_deref().map(Step::delete));
         let was_in_doubt = std::mem::replace(&mut session.in_doubt, true);
         // A session that isn't good for a whole lease any more is renewed in the same time.
         let (done, renewed) = if session.lasts(now, ttl.get()) {
             (self.api.txn(ACQUIRE, &steps).await, Ok(true))
+        } else if mine.delays > 0 {
+            // Tried often, and in vain but for the last time.
+            let done = self.api.txn(ACQUIRE, &steps).await;
+            let is_ours = matches!(done, Ok(Txn::Done(_)));
+            (done, if is_ours { self.renew_session(ACQUIRE, session).await } else { Ok(true) })
         } else {
             tokio::join!(self.api.txn(ACQUIRE, &steps), self.renew_session(ACQUIRE, session))
         };
@@ -149,7 +158,7 @@ impl Shared {
         };
         let token = FencingToken::new(lock.modify_index);
         let takeover = if turn.abandoned { Takeover::Expired } else { Takeover::None };
-        granted(ttl, mine, token);
+        self.granted(ttl, mine, token).await;
         if !renewed.map_err(|error| error.with_key(request.key()))? {
             // Ended in the same moment.
             mine.held = None;
@@ -165,22 +174,30 @@ impl Shared {
             && !session.lasts(now, ttl.get())
             && !self.renew_session(ACQUIRE, session).await?
         {
-            (mine.session, mine.waits) = (None, false);
+            mine.session_is_lost();
             return Ok(None);
         }
-        granted(ttl, mine, token);
+        self.granted(ttl, mine, token).await;
         Ok(Some(Grant::new(token, ttl)))
     }
 
     /// Someone else has it: nothing is left behind, but a place in the queue.
     async fn refused(&self, mine: &mut Mine, contention: Contention) -> Attempt {
-        if !mine.waits
-            && !mine.in_doubt()
-            && let Some(session) = mine.session.take()
-        {
-            self.put_back(session).await;
+        if !mine.waits && !mine.in_doubt() {
+            for session in [mine.session.take(), mine.place.take()].into_iter().flatten() {
+                self.put_back(session).await;
+            }
         }
         Attempt::Held(contention)
+    }
+
+    async fn granted(&self, ttl: Ttl, mine: &mut Mine, token: FencingToken) {
+        mine.held = Some(Held { token, ttl });
+        mine.delays = 0;
+        if let Some(place) = mine.place.take() {
+            mine.waits = false;
+            self.put_back(place).await;
+        }
     }
 }
 
@@ -188,7 +205,7 @@ fn judge(place: &Place, request: &AcquireRequest, mine: &mut Mine, tree: &Tree) 
     if tree.is_foreign() {
         return Err(conflict(place, ACQUIRE).with_key(request.key()));
     }
-    find_mine(place, request, mine, tree);
+    mine.find_in(place, request, tree);
     match tree.holder() {
         Some((lock, session)) if mine.holds_with(session) => {
             return Ok(Verdict::Ours(FencingToken::new(lock.modify_index)));
@@ -197,29 +214,10 @@ fn judge(place: &Place, request: &AcquireRequest, mine: &mut Mine, tree: &Tree) 
         None => {}
     }
     // Newcomers don't overtake, and who waits takes its turn.
-    if tree.live().next().is_some_and(|(_, first)| !mine.holds_with(first)) {
+    if tree.live().next().is_some_and(|(_, first)| !mine.stands_with(first)) {
         return Ok(Verdict::Held(tree.contention(request.key())));
     }
     Ok(Verdict::Free(free(tree)))
-}
-
-/// Whether the owner stands in the queue, and which session is its own: after a lost reply, and for a backend
-/// that was made after the owner's first.
-pub(crate) fn find_mine(place: &Place, request: &AcquireRequest, mine: &mut Mine, tree: &Tree) {
-    let contender = place.contender(request.owner());
-    let stands = tree.contender(&contender).and_then(|entry| entry.session());
-    if mine.session.is_none() {
-        let holds = tree.holder().filter(|(lock, _)| Record::read(lock).owner() == Some(request.owner()));
-        if let Some(session) = holds.map(|(_, session)| session).or(stands) {
-            mine.session = Some(Session::found(session, request.ttl().get()));
-        }
-    }
-    mine.waits = stands.is_some_and(|session| mine.holds_with(session));
-}
-
-fn granted(ttl: Ttl, mine: &mut Mine, token: FencingToken) {
-    mine.held = Some(Held { token, ttl });
-    mine.delays = 0;
 }
 
 /// The state of a lock that is free for us.
@@ -229,13 +227,4 @@ pub(crate) fn free(tree: &Tree) -> Turn {
         litter: tree.litter().take(SWEPT_AT_ONCE).map(|entry| (entry.key.clone(), entry.modify_index)).collect(),
         abandoned: tree.lock.as_ref().is_some_and(crate::wire::Entry::has_value),
     }
-}
-
-/// The lock's key is used for something else.
-pub(crate) fn conflict(place: &Place, operation: Operation) -> BackendError {
-    let message = format!("the key {} is in use, and not by a lock: it has other flags", place.lock);
-    BackendError::new(ErrorKind::Conflict, operation, message).with_advice(format!(
-        "see it with `consul kv get -detailed {}` (a semaphore, `consul lock -n 2`, is one); choose another key or prefix",
-        place.lock
-    ))
 }

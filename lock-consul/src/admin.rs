@@ -5,11 +5,12 @@ use lock_core::{
     BackendError, BreakOutcome, ErrorKind, FencingToken, Finding, LockAdmin, LockKey, LockRecord, Operation, Outcome,
 };
 
-use crate::acquire::conflict;
 use crate::api::Txn;
 use crate::backend::{ConsulBackend, Shared};
+use crate::error::conflict;
 use crate::name::{Place, lock_name};
 use crate::record::Record;
+use crate::refusal::Refusal;
 use crate::tree::Tree;
 use crate::wire::{LOCK_FLAGS, Step};
 
@@ -44,6 +45,12 @@ impl LockAdmin for ConsulBackend {
     }
 }
 
+/// Reading needs no key to be there: nothing is known of why this was refused.
+fn not_read(refusal: Refusal) -> BackendError {
+    let message = format!("Consul refused to read the locks: {refusal:?}");
+    BackendError::new(ErrorKind::Unavailable, Operation::List, message).with_advice("list them again")
+}
+
 impl Shared {
     /// The names first, then the locks alone: other programs' values may be large.
     async fn list(&self, prefix: &str) -> Result<Vec<LockRecord>, BackendError> {
@@ -52,7 +59,10 @@ impl Shared {
         let mut records = Vec::new();
         for some in locks.chunks(READ_AT_ONCE) {
             let steps: Vec<_> = some.iter().map(|name| Step::read_all(name)).collect();
-            let Txn::Done(entries) = self.api.txn(Operation::List, &steps).await? else { continue };
+            let entries = match self.api.txn(Operation::List, &steps).await? {
+                Txn::Done(entries) => entries,
+                Txn::Refused(refusal) => return Err(not_read(refusal)),
+            };
             for lock in entries {
                 let Some(name) = lock_name(&self.prefix, &lock.key) else { continue };
                 if lock.session().is_none() || lock.flags != LOCK_FLAGS {

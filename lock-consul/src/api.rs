@@ -5,14 +5,16 @@ use std::time::Duration;
 use lock_core::{BackendError, ErrorKind, Operation};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::{Method, RequestBuilder, StatusCode};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
+use crate::datacenter::Datacenter;
 use crate::error::{from_status, from_transport, no_turn, nonsense, timed_out};
 use crate::finishing::Finishing;
 use crate::refusal::{Refusal, refusal};
 use crate::turns::Turns;
-use crate::wire::{CreatedSession, Entry, NewSession, Step, TxnReply, Wrapped};
+use crate::wire::{Entry, Step, TxnReply, Wrapped};
 
 /// How many times the limit of a call it may wait for its turn.
 const PATIENCE: u32 = 20;
@@ -28,8 +30,7 @@ pub(crate) struct Api {
     pub(crate) txn: reqwest::Url,
     /// Scheme, host and port.
     pub(crate) base: String,
-    /// The query that names the datacenter; empty for the agent's own.
-    pub(crate) datacenter: String,
+    pub(crate) datacenter: Datacenter,
     /// For each call but a watch.
     pub(crate) limit: Duration,
     pub(crate) turns: Turns,
@@ -107,16 +108,6 @@ impl Api {
         listing(Operation::Wait, &self.judge(Operation::Wait, answer, &[StatusCode::NOT_FOUND])?)
     }
 
-    pub(crate) async fn create_session(
-        &self,
-        operation: Operation,
-        session: &NewSession<'_>,
-    ) -> Result<String, BackendError> {
-        let request = self.request(Method::PUT, "/v1/session/create", "").json(session);
-        let created: CreatedSession = parse(operation, &self.send(operation, request, &[]).await?)?;
-        Ok(created.id)
-    }
-
     /// False when there is no such session.
     pub(crate) async fn renew_session(&self, operation: Operation, id: &str) -> Result<bool, BackendError> {
         let request = self.request(Method::PUT, &format!("/v1/session/renew/{id}"), "");
@@ -135,14 +126,25 @@ impl Api {
         self.send(operation, request, &[StatusCode::NOT_FOUND]).await.map(drop)
     }
 
-    /// Any other question, for checks of the agent.
-    pub(crate) async fn ask<T: DeserializeOwned>(&self, path: &str) -> Result<T, BackendError> {
+    /// Any other question.
+    pub(crate) async fn ask<T: DeserializeOwned>(&self, operation: Operation, path: &str) -> Result<T, BackendError> {
         let request = self.request(Method::GET, path, "");
-        parse(Operation::Preflight, &self.send(Operation::Preflight, request, &[]).await?)
+        parse(operation, &self.send(operation, request, &[]).await?)
+    }
+
+    /// The same, with something to be told.
+    pub(crate) async fn tell<T: DeserializeOwned>(
+        &self,
+        operation: Operation,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<T, BackendError> {
+        let request = self.request(Method::PUT, path, "").json(body);
+        parse(operation, &self.send(operation, request, &[]).await?)
     }
 
     fn request(&self, method: Method, path: &str, query: &str) -> RequestBuilder {
-        let (base, datacenter) = (&self.base, &self.datacenter);
+        let (base, datacenter) = (&self.base, &self.datacenter.query);
         let join = if query.is_empty() || datacenter.is_empty() { "" } else { "&" };
         self.http.request(method, format!("{base}{path}?{query}{join}{datacenter}"))
     }

@@ -1,6 +1,7 @@
 //! The backend: what all calls share, and the five calls.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -34,6 +35,8 @@ pub(crate) struct Shared {
     pub(crate) api: Arc<Api>,
     pub(crate) prefix: String,
     pub(crate) lock_delay: Duration,
+    /// How many waiters here stand before a lock in its lock-delay.
+    pub(crate) shut: AtomicU32,
     pub(crate) session_name: String,
     /// Counts while the host is suspended, as Consul does.
     pub(crate) clock: SystemClock,

@@ -3,14 +3,15 @@
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
 use lock_core::{BackendError, ErrorKind, HolderInfo, LeaseClock, Operation, SystemClock};
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::header::{HeaderMap, HeaderValue};
 
 use crate::api::Api;
 use crate::backend::{ConsulBackend, Shared};
+use crate::datacenter::Datacenter;
 use crate::kept::Kept;
 use crate::owners::Owners;
 use crate::session::Idle;
@@ -68,7 +69,9 @@ impl ConsulBackendBuilder {
         self
     }
 
-    /// The datacenter whose servers keep the locks. Default: the agent's own.
+    /// The datacenter whose servers keep the locks. Default: the agent's own. In another one, the sessions belong to the
+    /// first of its servers by name, which the ACL token must be allowed to see there (`node:read`, and `service:read` for
+    /// `consul`).
     pub fn datacenter(mut self, name: impl Into<String>) -> Self {
         self.datacenter = Some(name.into());
         self
@@ -82,7 +85,8 @@ impl ConsulBackendBuilder {
     }
 
     /// How long a lock stays shut after its holder's session ended without a release: 0 to 60 s, in milliseconds.
-    /// Default: one second, for a holder that still has to hear of it.
+    /// Default: one second, for a holder that still has to hear of it. One of a whole TTL covers what ends a session without
+    /// the holder's hearing of it, such as an agent that leaves the cluster.
     pub fn lock_delay(mut self, delay: Duration) -> Self {
         self.lock_delay = delay;
         self
@@ -135,11 +139,8 @@ impl ConsulBackendBuilder {
             return Err(bad("a certificate is given, and the address is without TLS: use https (consuls://)"));
         }
         let http = http.build().map_err(|error| bad(format!("the HTTP client: {error}")).with_source(error))?;
-        let datacenter = self
-            .datacenter
-            .as_deref()
-            .map_or_else(String::new, |name| format!("dc={}", utf8_percent_encode(name, NON_ALPHANUMERIC)));
-        let txn = reqwest::Url::parse(&format!("{base}/v1/txn?{datacenter}"))
+        let datacenter = self.datacenter.as_deref().map_or_else(Datacenter::default, Datacenter::named);
+        let txn = reqwest::Url::parse(&format!("{base}/v1/txn?{}", datacenter.query))
             .map_err(|error| bad(format!("the agent's address: {error}")))?;
         let api = Arc::new(Api { http, txn, base, datacenter, limit: self.call_limit, turns: Turns::default() });
         let holder = HolderInfo::this_process();
@@ -149,6 +150,7 @@ impl ConsulBackendBuilder {
                 api,
                 prefix: self.prefix,
                 lock_delay: self.lock_delay,
+                shut: AtomicU32::new(0),
                 session_name: format!("distlock: {} on {}, pid {}", holder.program(), holder.host(), holder.pid()),
                 clock: SystemClock::new(LeaseClock::Boot),
                 owners: Owners::default(),

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use lock_core::{BackendError, ErrorKind, Operation, Outcome};
 
+use crate::name::Place;
+
 const DENIED: &str = "the ACL token (token= in the URL, or CONSUL_HTTP_TOKEN; else the anonymous one) needs the rules \
      session_prefix \"\" { policy = \"write\" } and, for the prefix of the locks, key_prefix \"PREFIX\" { policy = \"write\" }";
 
@@ -31,6 +33,9 @@ pub(crate) fn from_status(operation: Operation, status: u16, body: &[u8]) -> Bac
         _ if said.contains("No path to datacenter") => {
             error(ErrorKind::InvalidConfiguration).with_advice("see the datacenters with `consul catalog datacenters`")
         }
+        _ if said.contains("Missing node registration") => error(ErrorKind::Unavailable)
+            .with_outcome(Outcome::NotApplied)
+            .with_advice("the node isn't registered with the servers: has its agent joined, or left, just now?"),
         500..=599 => error(ErrorKind::Unavailable)
             .with_advice("see whether the cluster has a leader with `consul operator raft list-peers`"),
         413 => error(ErrorKind::ResourceExhausted).with_advice(
@@ -79,4 +84,13 @@ pub(crate) fn nonsense(operation: Operation, what: impl std::fmt::Display) -> Ba
     BackendError::new(ErrorKind::Protocol, operation, format!("Consul's answer makes no sense: {what}"))
         .with_outcome(Outcome::Unknown)
         .with_advice(NOT_CONSUL)
+}
+
+/// The lock's key is used for something else.
+pub(crate) fn conflict(place: &Place, operation: Operation) -> BackendError {
+    let message = format!("the key {} is in use, and not by a lock: it has other flags", place.lock);
+    BackendError::new(ErrorKind::Conflict, operation, message).with_advice(format!(
+        "see it with `consul kv get -detailed {}` (a semaphore, `consul lock -n 2`, is one); choose another key or prefix",
+        place.lock
+    ))
 }

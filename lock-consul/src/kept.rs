@@ -18,10 +18,8 @@ const THEIRS_FOR: Duration = Duration::from_millis(5);
 pub(crate) enum Left {
     /// Free, nobody in the queue, its key at this index. The try says so and is refused if that isn't so any more.
     Free { index: u64 },
-    /// To those who wait.
-    ToWaiters { at: Timestamp, contention: Contention },
-    /// Held by an owner of this process, to whom it was granted just now.
-    Granted { at: Timestamp, request: Box<AcquireRequest>, grant: Grant },
+    /// To others: granted just now in this process, or let go while they wait.
+    Theirs { at: Timestamp, contention: Box<Contention> },
 }
 
 /// The locks that this process had last.
@@ -35,6 +33,15 @@ impl Default for Kept {
 }
 
 impl Kept {
+    /// The lock was granted.
+    pub(crate) fn note_grant(&self, request: &AcquireRequest, grant: &Grant, at: Timestamp) {
+        let record = LockRecord::unknown(request.key().clone())
+            .with_grant(request.owner(), grant.token())
+            .with_holder(request.holder())
+            .with_lease(grant.ttl(), None);
+        self.note(request.key(), Left::Theirs { at, contention: Box::new(Contention::new(record)) });
+    }
+
     pub(crate) fn note(&self, key: &LockKey, left: Left) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).put(key.clone(), left);
     }
@@ -50,23 +57,16 @@ impl Kept {
         let key = newcomer.key();
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match kept.peek(key)? {
-            Left::ToWaiters { .. } | Left::Granted { .. } if !newcomer.will_wait() => return None,
-            Left::ToWaiters { at, contention } if now.since(*at) < THEIRS_FOR => {
-                return Some(Advice::Held(Box::new(contention.clone())));
-            }
-            Left::Granted { at, request, grant } if now.since(*at) < THEIRS_FOR => {
-                let record = LockRecord::unknown(key.clone())
-                    .with_grant(request.owner(), grant.token())
-                    .with_holder(request.holder())
-                    .with_lease(grant.ttl(), None);
-                return Some(Advice::Held(Box::new(Contention::new(record))));
+            Left::Theirs { .. } if !newcomer.will_wait() => return None,
+            Left::Theirs { at, contention } if now.since(*at) < THEIRS_FOR => {
+                return Some(Advice::Held(contention.clone()));
             }
             Left::Free { index } => {
                 let index = *index;
                 kept.pop(key);
                 return Some(Advice::TakeAt(index));
             }
-            _ => {}
+            Left::Theirs { .. } => {}
         }
         kept.pop(key);
         None

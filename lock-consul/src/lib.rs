@@ -5,6 +5,7 @@ mod admin;
 mod api;
 mod backend;
 mod builder;
+mod datacenter;
 mod error;
 mod finishing;
 #[cfg(feature = "fuzzing")]

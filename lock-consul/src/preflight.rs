@@ -6,7 +6,7 @@ use lock_core::{BackendError, ErrorKind, Finding, Operation, OwnerId, Severity};
 use serde::Deserialize;
 
 use crate::api::Txn;
-use crate::backend::{MIN_TTL, Shared};
+use crate::backend::{MAX_TTL, MIN_TTL, Shared};
 use crate::wire::{NewSession, Step};
 
 const PREFLIGHT: Operation = Operation::Preflight;
@@ -31,6 +31,7 @@ struct AgentConfig {
 #[serde(rename_all = "PascalCase", default)]
 struct DebugConfig {
     dev_mode: bool,
+    leave_on_term: bool,
 }
 
 /// All checks, in the order in which a reader should mend them.
@@ -49,7 +50,7 @@ pub(crate) async fn run(shared: &Shared) -> Vec<Finding> {
 
 async fn leader(shared: &Shared) -> Finding {
     const CHECK: &str = "leader";
-    match shared.api.ask::<String>("/v1/status/leader").await {
+    match shared.api.ask::<String>(PREFLIGHT, "/v1/status/leader").await {
         Ok(leader) if leader.is_empty() => Finding::new(
             Severity::Unusable,
             CHECK,
@@ -64,7 +65,7 @@ async fn leader(shared: &Shared) -> Finding {
 
 async fn servers(shared: &Shared) -> Option<Finding> {
     const CHECK: &str = "servers";
-    let peers: Vec<String> = shared.api.ask("/v1/status/peers").await.ok()?;
+    let peers: Vec<String> = shared.api.ask(PREFLIGHT, "/v1/status/peers").await.ok()?;
     Some(match peers.len() {
         0..=2 => Finding::new(
             Severity::Warning,
@@ -79,7 +80,7 @@ async fn servers(shared: &Shared) -> Option<Finding> {
 
 async fn agent(shared: &Shared) -> Vec<Finding> {
     const CHECK: &str = "version";
-    let agent: Agent = match shared.api.ask("/v1/agent/self").await {
+    let agent: Agent = match shared.api.ask(PREFLIGHT, "/v1/agent/self").await {
         Ok(agent) => agent,
         Err(error) if error.kind() == ErrorKind::PermissionDenied => {
             let what = "the agent doesn't tell its version (the token has no agent:read); locks don't need that";
@@ -98,34 +99,45 @@ async fn agent(shared: &Shared) -> Vec<Finding> {
             "for anything but a trial, run servers with a data directory",
         ));
     }
+    if agent.debug.leave_on_term {
+        findings.push(Finding::new(
+            Severity::Warning,
+            "leave",
+            "the agent leaves the cluster when it is stopped (leave_on_terminate)",
+            "the sessions of its node end with that, whatever their TTL: others get the locks after the lock-delay, \
+             and their holders, which ask this agent, don't hear of it",
+            "leave_on_terminate = false in the agent's configuration; or a lock_delay as long as the TTL",
+        ));
+    }
     findings
 }
 
 /// Does once what every lock does: a session of the shortest TTL, a lock, its release.
 async fn try_out(shared: &Shared) -> Vec<Finding> {
-    let new = NewSession {
-        name: &shared.session_name,
-        ttl: format!("{}ms", MIN_TTL.as_millis()),
-        behavior: "release",
-        lock_delay: "0s".to_owned(),
-        node_checks: [],
-    };
-    let session = match shared.api.create_session(PREFLIGHT, &new).await {
-        Ok(session) => session,
+    let (session, range) = match session(shared, MIN_TTL).await {
+        Ok(session) => {
+            let range = "TTLs from 10s to 24h are granted; takeover takes up to twice the TTL";
+            (session, Finding::good("ttl-range", range))
+        }
         Err(error) if error.message().contains("Invalid Session TTL") => {
-            return vec![Finding::new(
+            let range = Finding::new(
                 Severity::Warning,
                 "ttl-range",
                 error.message(),
                 "locks with a shorter TTL than that are refused",
                 "ask for longer TTLs, or lower session_ttl_min in the servers' configuration",
-            )];
+            );
+            // The rights are worth a look all the same.
+            match session(shared, MAX_TTL).await {
+                Ok(session) => (session, range),
+                Err(error) => return vec![range, failed("session", &error)],
+            }
         }
         Err(error) => return vec![failed("session", &error)],
     };
     let mut findings = vec![
         Finding::good("session", "sessions can be created (session:write)"),
-        Finding::good("ttl-range", "TTLs from 10s to 24h are granted; takeover takes up to twice the TTL"),
+        range,
         Finding::good(
             "lock-delay",
             match shared.lock_delay {
@@ -144,6 +156,19 @@ async fn try_out(shared: &Shared) -> Vec<Finding> {
     findings
 }
 
+async fn session(shared: &Shared, ttl: Duration) -> Result<String, BackendError> {
+    let new = NewSession {
+        name: shared.session_name.clone(),
+        node: None,
+        ttl: format!("{}ms", ttl.as_millis()),
+        // Should a step fail, the key of the check goes with the session.
+        behavior: "delete",
+        lock_delay: "0s".to_owned(),
+        node_checks: [],
+    };
+    shared.api.create_session(PREFLIGHT, &new).await
+}
+
 async fn lock_once(shared: &Shared, session: &str) -> Result<(), BackendError> {
     // Not a key that a lock can have.
     let key = format!("{}~check/{}", shared.prefix, OwnerId::mint());
@@ -160,6 +185,9 @@ async fn lock_once(shared: &Shared, session: &str) -> Result<(), BackendError> {
     expect(shared.api.txn(PREFLIGHT, &[Step::unlock(&key, session), Step::delete(&key)]).await?)
 }
 
+const SHARED_SPACE: &str =
+    "a process that waits for, or holds, more than a few locks watches all keys with a common beginning";
+
 /// Without a prefix of their own, locks are among other programs' keys.
 async fn namespace(shared: &Shared) -> Finding {
     const CHECK: &str = "prefix";
@@ -168,7 +196,17 @@ async fn namespace(shared: &Shared) -> Finding {
     }
     let names = match shared.api.names(PREFLIGHT, "").await {
         Ok(names) => names,
-        Err(error) => return failed(CHECK, &error),
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => return failed(CHECK, &error),
+        // What is too much to be listed is a lot.
+        Err(error) => {
+            return Finding::new(
+                Severity::Warning,
+                CHECK,
+                format!("the locks have no prefix, and what is in the key space can't be told: {}", error.message()),
+                SHARED_SPACE,
+                "give the locks a prefix of their own: prefix=locks/",
+            );
+        }
     };
     let others = names.iter().filter(|name| !name.ends_with("/.lock") && !name.contains("/.queue/")).count();
     if others < 100 {
@@ -178,7 +216,7 @@ async fn namespace(shared: &Shared) -> Finding {
         Severity::Warning,
         CHECK,
         format!("the locks have no prefix, and share the key space with {others} other keys"),
-        "a process that waits for, or holds, more than a few locks watches all keys with a common beginning",
+        SHARED_SPACE,
         "give the locks a prefix of their own: prefix=locks/",
     )
 }

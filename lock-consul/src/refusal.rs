@@ -25,7 +25,12 @@ pub(crate) fn refusal(what: &str) -> Option<Refusal> {
         Some(Refusal::NoSession)
     } else if says("already held") || says("isn't held") {
         Some(Refusal::Held)
-    } else if says("index check") || says("check index") || says("session check") || says("exist") {
+    } else if says("index check")
+        || says("check index")
+        || says("session check")
+        || says("exist")
+        || says("index is stale")
+    {
         Some(Refusal::Changed)
     } else {
         None
@@ -46,6 +51,7 @@ mod tests {
             (r#"key "a/.lock" exists"#, Some(Refusal::Changed)),
             (r#"failed to check index, key "a/.lock" doesn't exist"#, Some(Refusal::Changed)),
             (r#"failed index check for key "a/.lock", current modify index 31 != 1"#, Some(Refusal::Changed)),
+            (r#"failed to delete key "a/.queue/3f", index is stale"#, Some(Refusal::Changed)),
             ("Permission denied", None),
             (r#"failed to lock key "lock-delay/.lock", lock is already held"#, Some(Refusal::Held)),
             (r#"failed to lock key "it exists/invalid session/.lock", lock is already held"#, Some(Refusal::Held)),

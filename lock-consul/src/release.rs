@@ -3,7 +3,7 @@
 use lock_core::{BackendError, Claim, Operation, OwnerId, Release};
 
 use crate::api::Txn;
-use crate::backend::Shared;
+use crate::backend::{MIN_TTL, Shared};
 use crate::error::nonsense;
 use crate::kept::Left;
 use crate::name::Place;
@@ -71,8 +71,8 @@ impl Shared {
 
     fn note_left(&self, claim: &Claim, tree: &Tree) {
         if tree.waiters().next().is_some() {
-            let contention = tree.contention(claim.key());
-            self.kept.note(claim.key(), Left::ToWaiters { at: self.now(), contention });
+            let contention = Box::new(tree.contention(claim.key()));
+            self.kept.note(claim.key(), Left::Theirs { at: self.now(), contention });
         } else if let Some(lock) = &tree.lock
             && lock.session().is_none()
         {
@@ -93,12 +93,21 @@ impl Shared {
     /// late does anything; and removes the place in the queue. Freed by the session's end alone, the lock would be
     /// shut for the lock-delay, and look lost to who comes next.
     async fn undo(&self, place: &Place, owner: OwnerId, mine: &mut Mine) -> Result<Release, BackendError> {
-        let Some(session) = mine.session.as_mut() else { return Ok(Release::NotHeld) };
-        session.in_doubt = true;
+        if mine.sessions().next().is_none() {
+            return Ok(Release::NotHeld);
+        }
         (mine.held, mine.watch) = (None, None);
-        let freed = self.api.txn(RELEASE, &[Step::unlock(&place.lock, &session.id)]).await?;
-        let held = matches!(freed, Txn::Done(_));
-        self.api.destroy_session(RELEASE, &session.id).await?;
+        let mut held = false;
+        if let Some(session) = &mut mine.session {
+            session.in_doubt = true;
+            let freed = self.api.txn(RELEASE, &[Step::unlock(&place.lock, &session.id)]).await?;
+            held = matches!(freed, Txn::Done(_));
+            self.api.destroy_session(RELEASE, &session.id).await?;
+        }
+        if let Some(session) = &mut mine.place {
+            session.in_doubt = true;
+            self.api.destroy_session(RELEASE, &session.id).await?;
+        }
         // A place without a session is nobody's: who comes next removes it, if this doesn't.
         self.leave(place, owner).await;
         *mine = Mine::default();
@@ -112,20 +121,20 @@ impl Shared {
         let holds = tree.holder().filter(|(lock, _)| Record::read(lock).owner() == Some(owner));
         let stands = tree.contender(&place.contender(owner)).and_then(|entry| entry.session());
         let Some(session) = holds.map(|(_, session)| session).or(stands) else { return Ok(Release::NotHeld) };
-        let mut mine = Mine { session: Some(Session::found(session, self.lock_delay)), ..Mine::default() };
+        // However long it lives: it is ended here.
+        let mut mine = Mine { session: Some(Session::found(session, MIN_TTL)), ..Mine::default() };
         self.undo(place, owner, &mut mine).await
     }
 
     /// The lease is lost: what is left of it is taken away as far as that can be done now.
     pub(crate) async fn discard(&self, place: &Place, owner: OwnerId, mine: &mut Mine) {
-        let (session, waits) = (mine.session.take(), mine.waits);
-        *mine = Mine::default();
-        if let Some(session) = session
-            && let Err(error) = self.api.destroy_session(RELEASE, &session.id).await
-        {
-            tracing::debug!(%error, session = session.id, "left to its TTL");
+        let left = std::mem::take(mine);
+        for session in left.sessions() {
+            if let Err(error) = self.api.destroy_session(RELEASE, &session.id).await {
+                tracing::debug!(%error, session = session.id, "left to its TTL");
+            }
         }
-        if waits {
+        if left.waits {
             self.leave(place, owner).await;
         }
     }

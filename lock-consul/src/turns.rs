@@ -11,6 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 const CALLS_AT_ONCE: usize = 3;
 /// Of these for acquiring and waiting: a crowd of waiters keeps no renewal and no release from a connection.
 const NEWCOMERS_AT_ONCE: usize = 2;
+
 /// Who may send.
 #[derive(Debug)]
 pub(crate) struct Turns {
@@ -25,17 +26,17 @@ impl Default for Turns {
 }
 
 /// May send until it is dropped.
-pub(crate) type Turn = (Option<OwnedSemaphorePermit>, Option<OwnedSemaphorePermit>);
+pub(crate) type Permits = (Option<OwnedSemaphorePermit>, Option<OwnedSemaphorePermit>);
 
 impl Turns {
     /// A turn that is free now.
-    pub(crate) fn at_once(&self, operation: Operation) -> Option<Turn> {
+    pub(crate) fn at_once(&self, operation: Operation) -> Option<Permits> {
         let first = if is_newcomer(operation) { Some(self.newcomers.clone().try_acquire_owned().ok()?) } else { None };
         Some((first, Some(self.all.clone().try_acquire_owned().ok()?)))
     }
 
     /// The next turn, first come, first served.
-    pub(crate) async fn in_order(&self, operation: Operation) -> Turn {
+    pub(crate) async fn in_order(&self, operation: Operation) -> Permits {
         // The semaphores are never closed; were they, the agent's own limit would be left.
         let first = if is_newcomer(operation) { self.newcomers.clone().acquire_owned().await.ok() } else { None };
         (first, self.all.clone().acquire_owned().await.ok())

@@ -8,26 +8,27 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Notify, oneshot};
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::Instant;
 
 use crate::api::{Api, Listing};
 use crate::wire::Entry;
 
 mod lanes;
+mod task;
 #[cfg(test)]
 mod tests;
 
 use lanes::{LANES, Lanes, Member, Query, common};
+use task::{Running, run};
 
-/// How long the agent holds a query when nothing happens. One that is given up goes on there for so long, and keeps
-/// its connection; so only one is given up at a time.
+/// How long the agent holds a query when nothing happens.
 const HELD_FOR: Duration = Duration::from_secs(10);
-/// After an answer that told nobody anything: other keys change below the common beginning. Twice as long each time.
-const FIRST_PAUSE: Duration = Duration::from_millis(5);
-const LONGEST_PAUSE: Duration = Duration::from_millis(200);
-/// After a query that failed, twice as long each time.
-const FIRST_RETRY: Duration = Duration::from_millis(100);
-const LONGEST_RETRY: Duration = Duration::from_secs(2);
+/// A query that is given up goes on at the agent until so long after it began, and keeps its connection; so only one is
+/// given up at a time. (Consul adds up to a sixteenth, and a query takes a moment to get there.)
+const LINGERS_FOR: Duration = Duration::from_millis(10_000 + 10_000 / 16 + 200);
+/// For how long a lane that was shared covers what it did, though fewer keys are left: who waits for one lock after the
+/// other beside those that it holds must not give up a query for each.
+const WIDE_FOR: Duration = Duration::from_secs(30);
 
 /// A key, and the index at which it was seen.
 #[derive(Debug, Clone)]
@@ -98,7 +99,7 @@ impl Inner {
         }
         drop(lanes);
         if start {
-            tokio::spawn(run(Running { inner: self.clone(), lane: index, number: member }));
+            tokio::spawn(run(Running::new(self.clone(), index, member)));
         } else if !covered {
             self.outgrown[index].notify_one();
         }
@@ -111,16 +112,24 @@ impl Inner {
 
     /// What the lane is to ask next; `None` when nobody watches.
     fn plan(&self, lane: usize) -> Option<Query> {
+        let now = Instant::now();
         let lane = &mut self.lock().all[lane];
+        if lane.members.len() > 1 {
+            lane.wide_until = Some(now + WIDE_FOR);
+        }
         let mut keys = lane.members.values().map(|member| &*member.seen.key);
         let Some(first) = keys.next() else {
             lane.end();
             return None;
         };
-        let prefix = keys.fold(first, common).to_owned();
+        let mut prefix = keys.fold(first, common);
+        if lane.wide_until.is_some_and(|end| end > now) {
+            prefix = common(prefix, &lane.query.prefix);
+        }
+        let prefix = prefix.to_owned();
         let index = match lane.members.values().next() {
             // Of one key, what was seen of it is all that has to be known.
-            Some(only) if lane.members.len() == 1 => {
+            Some(only) if prefix == only.seen.key => {
                 lane.known = HashMap::from([(prefix.clone(), only.seen.index)]);
                 only.seen.index
             }
@@ -129,6 +138,41 @@ impl Inner {
         };
         lane.query = Query { prefix, number: lane.query.number + 1, index };
         Some(lane.query.clone())
+    }
+
+    /// The keys that the query under way doesn't cover: their common beginning, and whose they are.
+    fn uncovered(&self, lane: usize) -> Option<(String, Vec<u64>)> {
+        let lane = &self.lock().all[lane];
+        let left_out = |member: &Member| !member.seen.key.starts_with(&lane.query.prefix);
+        let members = || lane.members.iter().filter(|(_, member)| left_out(member));
+        let prefix = members().map(|(_, member)| &*member.seen.key).reduce(common)?.to_owned();
+        Some((prefix, members().map(|(number, _)| *number).collect()))
+    }
+
+    /// May the query be given up that began then? Else: when that can be asked again.
+    fn may_give_up(&self, began: Instant) -> Result<(), Instant> {
+        let mut lanes = self.lock();
+        let now = Instant::now();
+        match lanes.lingers {
+            Some(end) if end > now => Err(end),
+            _ => {
+                lanes.lingers = Some(began + LINGERS_FOR);
+                Ok(())
+            }
+        }
+    }
+
+    /// Tells those of these whose key changed, by an answer to what was asked after they had come.
+    fn tell_some(&self, lane: usize, some: &[u64], mut listing: Listing) {
+        let lane = &mut self.lock().all[lane];
+        for number in some {
+            let Some(member) = lane.members.get(number) else { continue };
+            let at = listing.entries.iter().position(|entry| entry.key == member.seen.key);
+            let changed = at.map(|at| listing.entries[at].modify_index) != Some(member.seen.index);
+            if changed && let Some(member) = lane.members.remove(number) {
+                drop(member.tell.send(at.map(|at| listing.entries.swap_remove(at))));
+            }
+        }
     }
 
     /// Tells whoever's key changed. False when nobody's did.
@@ -153,80 +197,5 @@ impl Inner {
             }
         }
         !told.is_empty()
-    }
-}
-
-/// A lane's task. Told to the lane when it ends, however it ends: the runtime that it is on may be shut down.
-struct Running {
-    inner: Arc<Inner>,
-    lane: usize,
-    number: u64,
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let lane = &mut self.inner.lock().all[self.lane];
-        // Another may run by now: this one told of its end when nobody watched.
-        if lane.task == Some(self.number) {
-            lane.end();
-        }
-    }
-}
-
-impl Running {
-    /// Returns when the query under way doesn't cover all keys, and may be given up.
-    async fn outgrown(&self) {
-        self.inner.outgrown[self.lane].notified().await;
-        loop {
-            let lingers = {
-                let mut lanes = self.inner.lock();
-                let now = Instant::now();
-                match lanes.lingers {
-                    Some(end) if end > now => end,
-                    _ => {
-                        lanes.lingers = Some(now + HELD_FOR + HELD_FOR / 16);
-                        return;
-                    }
-                }
-            };
-            sleep_until(lingers).await;
-        }
-    }
-
-    /// Pauses, unless somebody comes who wants to know.
-    async fn pause(&self, pause: Duration) {
-        let pauses = |pauses| self.inner.lock().all[self.lane].pauses = pauses;
-        pauses(true);
-        let _ = timeout(pause, self.inner.outgrown[self.lane].notified()).await;
-        pauses(false);
-    }
-}
-
-async fn run(this: Running) {
-    let (inner, lane) = (&this.inner, this.lane);
-    let (mut pause, mut retry) = (FIRST_PAUSE, FIRST_RETRY);
-    while let Some(query) = inner.plan(lane) {
-        let answer = tokio::select! {
-            answer = inner.api.watch(&query.prefix, query.index, HELD_FOR) => answer,
-            () = this.outgrown() => continue,
-        };
-        match answer {
-            Ok(listing) => {
-                retry = FIRST_RETRY;
-                let first_look = query.index == 0;
-                if inner.tell(lane, &query, listing) || first_look {
-                    pause = FIRST_PAUSE;
-                } else {
-                    this.pause(pause).await;
-                    pause = (2 * pause).min(LONGEST_PAUSE);
-                }
-            }
-            Err(error) => {
-                tracing::debug!(%error, prefix = query.prefix, "a watch failed");
-                inner.lock().all[lane].query.index = 0;
-                sleep(retry).await;
-                retry = (2 * retry).min(LONGEST_RETRY);
-            }
-        }
     }
 }

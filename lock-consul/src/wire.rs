@@ -132,10 +132,13 @@ pub(crate) struct TxnError {
 }
 
 /// A session to be created.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "PascalCase")]
-pub(crate) struct NewSession<'a> {
-    pub(crate) name: &'a str,
+pub(crate) struct NewSession {
+    pub(crate) name: String,
+    /// The node that it belongs to; the agent's own when none is named.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) node: Option<String>,
     #[serde(rename = "TTL")]
     pub(crate) ttl: String,
     pub(crate) behavior: &'static str,

@@ -29,6 +29,8 @@ pub(super) struct Lane {
     /// The number of the task that asks.
     pub(super) task: Option<u64>,
     pub(super) pauses: bool,
+    /// Until when its query stays as wide as it was.
+    pub(super) wide_until: Option<Instant>,
 }
 
 #[derive(Debug, Default, Clone)]
@@ -76,20 +78,24 @@ impl Lane {
     pub(super) fn end(&mut self) {
         self.task = None;
         self.query.index = 0;
+        self.wide_until = None;
         self.known.clear();
     }
 }
 
 impl Lanes {
-    /// A lane that watches nothing (best one whose query is still held and covers the key; rather one without a
-    /// query than one whose query had to be given up), else the one whose keys have most in common with this one.
+    /// A lane that watches nothing and whose query is still held and covers the key; one without a query; one whose
+    /// query covers the key among others; one that watches nothing and whose query must be given up; else the one whose
+    /// keys have most in common with this one.
     pub(super) fn best_for(&self, key: &str) -> usize {
         let fit = |lane: &Lane| {
-            let free = match (lane.members.is_empty(), lane.task.is_some()) {
-                (true, true) if key.starts_with(&lane.query.prefix) => 3,
-                (true, false) => 2,
-                (true, true) => 1,
-                (false, _) => 0,
+            let asks = lane.task.is_some();
+            let free = match (lane.members.is_empty(), asks && key.starts_with(&lane.query.prefix)) {
+                (true, true) => 4,
+                (true, false) if !asks => 3,
+                (false, true) => 2,
+                (true, false) => 1,
+                (false, false) => 0,
             };
             let shared = |member: &Member| common(&member.seen.key, key).len();
             (free, lane.members.values().map(shared).min(), usize::MAX - lane.members.len())

@@ -1,4 +1,5 @@
 use lock_core::Operation;
+use tokio::time::timeout;
 
 use super::*;
 
@@ -58,6 +59,36 @@ fn the_common_beginning_is_of_whole_characters() {
     assert_eq!(common("p/a/.lock", "p/b/.lock"), "p/");
     assert_eq!(common("é/a", "è/a"), "");
     assert_eq!(common("a/.lock", "a/.lock"), "a/.lock");
+}
+
+fn watch(inner: &Inner, number: u64, key: &str) {
+    let (tell, _) = oneshot::channel();
+    let member = Member { seen: Seen { key: key.to_owned(), index: 10 }, since: 0, tell };
+    inner.lock().all[0].members.insert(number, member);
+}
+
+/// Who waits for one lock after the other beside one that it holds gives up one query, not one for each.
+#[test]
+fn a_lane_that_was_shared_stays_wide_for_a_while() {
+    let inner = watches().0;
+    let asks = || inner.plan(0).map(|query| query.prefix).unwrap();
+    watch(&inner, 0, "p/a/.lock");
+    assert_eq!(asks(), "p/a/.lock");
+    watch(&inner, 1, "p/b/.lock");
+    assert_eq!(asks(), "p/");
+    inner.tell(0, &Query { prefix: "p/".into(), number: 2, index: 0 }, listing(50, &[("p/a/.lock", 10)]));
+    assert_eq!(inner.lock().all[0].members.len(), 1, "the other was told");
+    assert_eq!(asks(), "p/");
+    assert_eq!(inner.lock().all[0].query.index, 50, "and asks for what is newer");
+    inner.lock().all[0].task = Some(7);
+    assert_ne!(inner.lock().best_for("p/c/.lock"), 0, "a lane of its own, as long as there is one");
+    for lane in [1, 2] {
+        let lane = &mut inner.lock().all[lane];
+        (lane.task, lane.query.prefix) = (Some(8), "p/given up".to_owned());
+    }
+    assert_eq!(inner.lock().best_for("p/c/.lock"), 0, "rather than that another query is given up");
+    inner.lock().all[0].wide_until = Some(Instant::now());
+    assert_eq!(asks(), "p/a/.lock");
 }
 
 /// A lane asks for what is newer than its last answer. What that told of a key that nobody watched yet isn't told again.

@@ -104,14 +104,18 @@ async fn tls_with_an_authority_and_a_client_certificate() {
 
 /// Answers every request with the same bytes.
 fn answering(reply: &'static str) -> String {
+    answering_by(move |_| reply)
+}
+
+fn answering_by(reply: impl Fn(&[u8]) -> &'static str + Send + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
     std::thread::spawn(move || {
         for stream in listener.incoming() {
             let mut stream = stream.unwrap();
             let mut bytes = [0; 4096];
-            drop(stream.read(&mut bytes));
-            drop(stream.write_all(reply.as_bytes()));
+            let length = stream.read(&mut bytes).unwrap_or_default();
+            drop(stream.write_all(reply(&bytes[..length]).as_bytes()));
         }
     });
     address
@@ -133,6 +137,18 @@ async fn redirects_are_not_followed_and_strangers_are_told() {
         assert_eq!(error.kind(), kind, "{reply}: {error}");
         assert_eq!(error.is_transient(), kind == ErrorKind::Unavailable, "{error}");
     }
+}
+
+/// Locks that weren't read are none that are free.
+#[tokio::test]
+async fn a_list_that_is_refused_is_an_error() {
+    let names = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 11\r\n\r\n[\"a/.lock\"]";
+    let refused = "HTTP/1.1 409 Conflict\r\nConnection: close\r\nContent-Length: 44\r\n\r\n\
+        {\"Errors\":[{\"OpIndex\":0,\"What\":\"no exist\"}]}";
+    let reply = move |request: &[u8]| if request.starts_with(b"GET") { names } else { refused };
+    let backend = ConsulBackend::new(answering_by(reply)).unwrap();
+    let error = backend.list("").await.unwrap_err();
+    assert_eq!((error.kind(), error.is_transient()), (ErrorKind::Unavailable, true), "{error}");
 }
 
 /// A proxy before the agent that has lost its way: not known is not lost.

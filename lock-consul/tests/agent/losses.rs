@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use lock_consul::ConsulBackend;
 use lock_core::{ErrorKind, LockAdmin, LockBackend, LockState};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::slow;
@@ -49,6 +51,45 @@ pub(crate) async fn lock_delay() {
     assert!(took + Duration::from_millis(200) > delay && took < delay + Duration::from_secs(2), "{took:?}");
     println!("{requests} requests during a lock-delay of {delay:?}");
     assert!(requests <= 40, "{requests} requests during a lock-delay of {delay:?}");
+}
+
+/// Each of them has to ask: nobody tells that the delay is over.
+#[test]
+fn fault_46_a_crowd_of_locks_in_their_delay_is_no_hot_loop() {
+    slow::end_of("many delays");
+}
+
+pub(crate) async fn many_delays() {
+    const LOCKS: u64 = 200;
+    let store = Store::new();
+    let delay = Duration::from_secs(6);
+    // Not through the proxy, which counts connections.
+    let holder = ConsulBackend::builder(agent().address()).prefix(&store.prefix).lock_delay(delay).build().unwrap();
+    let waiter = store.through_proxy();
+    let mut waiting = JoinSet::new();
+    for lock in 0..LOCKS {
+        granted(&holder, &request(&format!("lock-{lock}"))).await;
+        let waiter = waiter.clone();
+        waiting.spawn(async move { acquire(&waiter, &request(&format!("lock-{lock}"))).await });
+    }
+    for lock in [0, LOCKS - 1] {
+        until_waiting(&store.direct(), &format!("lock-{lock}"), 1).await;
+    }
+    for lock in 0..LOCKS {
+        destroy(&store.session(&format!("lock-{lock}")).unwrap());
+    }
+    // All have heard of it.
+    sleep(Duration::from_secs(2)).await;
+    let before = store.proxy.counters();
+    sleep(Duration::from_secs(3)).await;
+    let after = store.proxy.counters();
+    let requests = after.requests - before.requests;
+    println!("{requests} requests in 3 s of lock-delay, {LOCKS} waiters");
+    // Each asks once in 0.8 s, and renews its session once in 3.4 s.
+    assert!(requests <= LOCKS * 6, "{requests} requests in 3 s");
+    assert!(after.open <= 8, "{} connections", after.open);
+    let all = async { while waiting.join_next().await.transpose().unwrap().is_some() {} };
+    timeout(delay * 2, all).await.expect("all are granted after the delay");
 }
 
 #[tokio::test]

@@ -153,6 +153,27 @@ async fn fault_04_a_dropped_acquire_leaves_nothing() {
     panic!("left behind: {:?}", store.keys());
 }
 
+/// Nobody else knows the session that the agent is about to tell.
+#[tokio::test]
+async fn fault_04_an_acquire_dropped_while_its_session_is_made_leaves_none() {
+    let agent = testbed::consul::Agent::dev().unwrap();
+    let proxy = testbed::proxy::Proxy::to(([127, 0, 0, 1], agent.port()).into());
+    let backend = lock_consul::ConsulBackend::new(format!("http://{}", proxy.address())).unwrap();
+    let sessions = || agent.tell("GET", "/v1/session/list", "").unwrap();
+    proxy.delay_replies(Duration::from_millis(300));
+    let own = request("a");
+    // A look, then the session.
+    assert!(timeout(Duration::from_millis(500), backend.try_acquire(&own)).await.is_err());
+    assert_ne!(sessions().trim(), "[]", "the request is on its way");
+    for _ in 0..100 {
+        if sessions().trim() == "[]" {
+            return;
+        }
+        sleep(Duration::from_millis(50)).await;
+    }
+    panic!("left behind: {}", sessions());
+}
+
 #[tokio::test]
 async fn fault_05_a_request_that_comes_after_the_clean_up_is_rejected() {
     let (store, request) = (Store::new(), request("a"));

@@ -14,13 +14,17 @@ const SOON: Duration = Duration::from_secs(5);
 fn fault_06_a_guard_dropped_outside_a_runtime() {
     let store = Store::new();
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let locks = supervisor(store.direct());
+    let locks = supervisor(store.through_proxy());
     let guard = runtime.block_on(locks.lock("a").ttl(TTL).acquire()).unwrap();
     drop(guard);
     runtime.block_on(store.until_free("a", SOON));
-    let guard = runtime.block_on(locks.lock("a").ttl(TTL).acquire()).unwrap();
+    // While the agent's replies are lost, and when the runtime has gone.
+    let held = ["a", "b"].map(|name| runtime.block_on(locks.lock(name).ttl(TTL).acquire()).unwrap());
+    store.proxy.drop_replies();
+    let [first, second] = held;
+    drop(first);
     drop(runtime);
-    drop(guard);
+    drop(second);
 }
 
 #[test]
@@ -52,11 +56,14 @@ pub(crate) async fn outage() {
 #[tokio::test]
 async fn fault_08_renewal_says_not_yours() {
     let (store, request) = (Store::new(), request("a"));
-    let backend = store.direct();
+    let backend = store.through_proxy();
     let grant = granted(&backend, &request).await;
     let lease = Lease::new(request.claim(), grant.token(), request.ttl());
     let session = store.session("a").unwrap();
     agent_frees(&store, &session);
+    // An answer that is lost isn't that news.
+    store.proxy.cut_after_request_containing(b"/.lock?");
+    backend.renew(&lease).await.unwrap_err();
     // The session lives and can be renewed: the key isn't its own any more.
     assert_eq!(backend.renew(&lease).await.unwrap(), Renewal::Lost);
     assert_eq!(backend.renew(&lease).await.unwrap(), Renewal::Lost);

@@ -4,11 +4,23 @@ use std::sync::LazyLock;
 
 use lock_core::conformance::Ahead;
 
-use crate::{cluster, losses, network, outages, waiting};
+use crate::{cluster, departures, losses, network, outages, waiting};
 
 /// The longest first.
-const NAMES: [&str; 8] =
-    ["killed leaders", "no leader", "patience", "outage", "short outage", "lock-delay", "write", "no retry"];
+const NAMES: [&str; 12] = [
+    "killed leaders",
+    "killed waiter",
+    "no leader",
+    "agent leaves",
+    "agent restarts",
+    "patience",
+    "outage",
+    "short outage",
+    "lock-delay",
+    "many delays",
+    "write",
+    "no retry",
+];
 
 pub(crate) fn end_of(name: &'static str) {
     static SLOW: LazyLock<Ahead> = LazyLock::new(|| Ahead::begin(NAMES.len(), NAMES, run));
@@ -21,6 +33,10 @@ fn run(name: &str) {
         match name {
             "killed leaders" => cluster::killed_leaders().await,
             "no leader" => cluster::no_leader().await,
+            "killed waiter" => departures::killed_waiter().await,
+            "agent leaves" => departures::agent_leaves().await,
+            "agent restarts" => departures::agent_restarts().await,
+            "many delays" => losses::many_delays().await,
             "patience" => waiting::patience().await,
             "outage" => outages::outage().await,
             "short outage" => outages::short_outage().await,

@@ -91,7 +91,11 @@ impl Store {
 }
 
 pub(crate) fn destroy(session: &str) {
-    agent().tell("PUT", &format!("/v1/session/destroy/{session}"), "").unwrap();
+    destroy_at(agent(), session);
+}
+
+pub(crate) fn destroy_at(agent: &Agent, session: &str) {
+    agent.tell("PUT", &format!("/v1/session/destroy/{session}"), "").unwrap();
 }
 
 pub(crate) fn request(name: &str) -> AcquireRequest {

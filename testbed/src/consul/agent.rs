@@ -22,6 +22,8 @@ pub struct Settings {
     /// Whether it listens with TLS as well, and asks clients for a certificate. Its own is in `authority.pem`,
     /// `certificate.pem` and `key.pem` of its directory, which a client can use, too.
     pub tls: bool,
+    /// Whether agents of other datacenters can join it: see [`Agent::wan`].
+    pub wan: bool,
     /// Files put into its directory first: name and content. Configuration names them by `{directory}/NAME`.
     pub files: Vec<(String, String)>,
 }
@@ -32,6 +34,7 @@ pub struct Agent {
     process: Process,
     port: u16,
     secure_port: Option<u16>,
+    wan: Option<u16>,
     token: Option<String>,
 }
 
@@ -42,18 +45,19 @@ pub(super) struct Ports {
     pub(super) server: u16,
     pub(super) serf: u16,
     https: Option<u16>,
+    wan: Option<u16>,
 }
 
 impl Ports {
     pub(super) fn free() -> Result<Self> {
-        Ok(Self { http: port::free()?, server: port::free()?, serf: port::free()?, https: None })
+        Ok(Self { http: port::free()?, server: port::free()?, serf: port::free()?, https: None, wan: None })
     }
 
     fn configuration(self) -> String {
-        let Self { http, server, serf, https } = self;
-        let https = https.map_or(-1, i32::from);
+        let Self { http, server, serf, https, wan } = self;
+        let [https, wan] = [https, wan].map(|port| port.map_or(-1, i32::from));
         format!(
-            r#""ports": {{"http": {http}, "https": {https}, "server": {server}, "serf_lan": {serf}, "serf_wan": -1, "dns": -1, "grpc": -1}}"#
+            r#""ports": {{"http": {http}, "https": {https}, "server": {server}, "serf_lan": {serf}, "serf_wan": {wan}, "dns": -1, "grpc": -1}}"#
         )
     }
 }
@@ -78,6 +82,9 @@ impl Agent {
             let mut ports = Ports::free()?;
             if settings.tls {
                 ports.https = Some(port::free()?);
+            }
+            if settings.wan {
+                ports.wan = Some(port::free()?);
             }
             let started = Self::start(ports, "-dev", "", settings).and_then(|mut agent| {
                 agent.until_ready()?;
@@ -130,14 +137,14 @@ impl Agent {
                     mode.to_owned()
                 })
         })?;
-        Ok(Self { process, port: ports.http, secure_port: ports.https, token: settings.token.clone() })
+        Ok(Self { process, port: ports.http, secure_port: ports.https, wan: ports.wan, token: settings.token.clone() })
     }
 
     /// Blocks until it can create sessions: there is a leader, and it knows this node.
     pub(super) fn until_ready(&mut self) -> Result<()> {
         let (port, token) = (self.port, self.token.clone());
         self.process.wait_for(|_| {
-            let created = request(port, "PUT", "/v1/session/create", token.as_deref(), r#"{"TTL":"10s"}"#).ok()?;
+            let created = request(port, "PUT", "/v1/session/create", token.as_deref(), r#"{"TTL":"60s"}"#).ok()?;
             let id = created.body.split('"').nth(3).filter(|_| created.status == 200)?;
             request(port, "PUT", &format!("/v1/session/destroy/{id}"), token.as_deref(), "").ok().map(drop)
         })
@@ -151,6 +158,11 @@ impl Agent {
     /// Where it listens with TLS, if it does.
     pub fn secure_port(&self) -> Option<u16> {
         self.secure_port
+    }
+
+    /// Where agents of other datacenters join it, if they can.
+    pub fn wan(&self) -> Option<String> {
+        self.wan.map(|port| format!("127.0.0.1:{port}"))
     }
 
     /// A file in its directory.

@@ -45,6 +45,11 @@ impl Cluster {
         &self.client
     }
 
+    /// The client agent, to be stopped and killed.
+    pub fn client_mut(&mut self) -> &mut Agent {
+        &mut self.client
+    }
+
     /// The servers.
     pub fn servers(&mut self) -> &mut [Agent] {
         &mut self.servers
