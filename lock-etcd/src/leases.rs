@@ -42,7 +42,8 @@ pub(crate) struct Spare {
 }
 
 impl Leases {
-    pub(crate) fn choose(&self, owner: OwnerId, ttl: Ttl) -> Choice {
+    /// A spare lease, or the id of one to be granted. Without an owner it is one that follows from nobody.
+    pub(crate) fn choose(&self, owner: Option<OwnerId>, ttl: Ttl) -> Choice {
         self.take_spare(ttl).map_or_else(|| Choice::New(self.id_for(owner)), Choice::Spare)
     }
 
@@ -68,9 +69,9 @@ impl Leases {
 
     /// The id of a lease to be granted for this owner: it follows from the owner, so that a grant can be repeated. Not
     /// where that lease was granted before and serves another by now.
-    fn id_for(&self, owner: OwnerId) -> i64 {
+    fn id_for(&self, owner: Option<OwnerId>) -> i64 {
         let mut all = self.lock();
-        let mut id = lease_of(owner);
+        let mut id = owner.map_or_else(|| fastrand::i64(1..=i64::MAX), lease_of);
         while !all.ours.insert(id) {
             id = fastrand::i64(1..=i64::MAX);
         }
@@ -132,10 +133,10 @@ mod tests {
     #[test]
     fn lease_that_serves_another_is_granted_to_nobody_else() {
         let (leases, owner) = (Leases::default(), OwnerId::mint());
-        let first = leases.id_for(owner);
+        let first = leases.id_for(Some(owner));
         assert_eq!(first, lease_of(owner));
-        assert_ne!(leases.id_for(owner), first);
+        assert_ne!(leases.id_for(Some(owner)), first);
         leases.forget(first);
-        assert_eq!(leases.id_for(owner), first);
+        assert_eq!(leases.id_for(Some(owner)), first);
     }
 }

@@ -22,6 +22,7 @@ mod queue;
 mod release;
 mod renew;
 mod session;
+mod sharing;
 mod stream;
 mod successor;
 mod told;

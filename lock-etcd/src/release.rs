@@ -9,6 +9,7 @@ use lock_core::{BackendError, Claim, LockKey, Operation, OwnerId, Release, Ttl};
 use crate::admin::is_of_this_key_alone;
 use crate::backend::Shared;
 use crate::error::Failed;
+use crate::granting::HangsOn;
 use crate::leases::Spare;
 use crate::names::Place;
 use crate::owners::{Ahead, Owner, State, Watch};
@@ -34,7 +35,7 @@ impl Shared {
         let Some(known) = &keep.known else { return Ok(Release::NotHeld) };
         // Nobody else's deletion of its key was told.
         let is_holder = matches!(known.state, State::Holding(_)) && !matches!(known.watch, Watch::Deleted);
-        let answer = match (known.group.is_some(), known.unanswered, known.state) {
+        let answer = match (known.hangs_on.group().is_some(), known.unanswered, known.state) {
             (shared, 0, State::Holding(token)) => {
                 let txn = match self.successor(&session, known, &place, token).await {
                     Some(next) => successor::hand_over(&place, token, &next),
@@ -55,13 +56,13 @@ impl Shared {
             }
             _ => {
                 let left = self.leave(&session, queue::leave(&place), is_holder).await?;
-                if let Some(lease) = known.lease {
+                if let Some(lease) = known.hangs_on.own() {
                     self.revoke(&session, OPERATION, lease).await.or_error(OPERATION)?;
                 }
                 left
             }
         };
-        if let Some(group) = keep.known.take().and_then(|known| known.group) {
+        if let Some(HangsOn::Shared(group)) = keep.known.take().map(|known| known.hangs_on) {
             group.leave(claim.owner());
         }
         Ok(answer)
@@ -74,7 +75,7 @@ impl Shared {
         known: &Owner,
         left: Release,
     ) -> Result<(), BackendError> {
-        let Some(id) = known.lease else { return Ok(()) };
+        let Some(id) = known.hangs_on.own() else { return Ok(()) };
         if left == Release::NotHeld {
             return self.revoke(session, OPERATION, id).await.or_error(OPERATION);
         }

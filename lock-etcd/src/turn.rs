@@ -8,6 +8,7 @@ use lock_core::{AcquireRequest, Attempt, BackendError, Operation, Ttl};
 use crate::acquire::held_by;
 use crate::backend::{Shared, now};
 use crate::error::Failed;
+use crate::granting::HangsOn;
 use crate::names::Place;
 use crate::owners::{Owner, State};
 use crate::queue::{self, Seen};
@@ -31,7 +32,7 @@ impl Shared {
         let sent = now();
         let gone = self.owners.with(request.owner(), Owner::take_gone).flatten();
         let looking = self.look(session, &place, gone);
-        let (seen, lives) = tokio::join!(looking, self.keep_owner(session, request, &place));
+        let (seen, lives) = tokio::join!(looking, self.keep_owner(session, OPERATION, request));
         let (seen, lives) = (seen.or_error(OPERATION)?, lives.or_error(OPERATION)?);
         match (&seen.own, lives) {
             (Some(_), Some(lives)) if seen.is_ours() => {
@@ -80,17 +81,20 @@ impl Shared {
     }
 
     /// Keeps alive what an owner's key hangs on; `None` when that is gone.
-    async fn keep_owner(
+    pub(crate) async fn keep_owner(
         self: &Arc<Self>,
         session: &Session,
+        operation: Operation,
         request: &AcquireRequest,
-        place: &Place,
     ) -> Result<Option<Ttl>, Failed> {
-        let Some(group) = self.group_of(request.owner()) else {
-            return self.keep(session, OPERATION, place.lease).await;
-        };
-        let sent = now();
-        let lives = self.extend(session, OPERATION, &group).await? && group.renewed(request.owner(), sent);
-        Ok(lives.then(|| request.ttl().round_up_to(Duration::from_secs(1))))
+        match self.owners.with(request.owner(), |known| known.hangs_on.clone()).unwrap_or_default() {
+            HangsOn::Own(lease) | HangsOn::Granting(lease) => self.keep(session, operation, lease).await,
+            HangsOn::Shared(group) => {
+                let sent = now();
+                let lives = self.extend(session, operation, &group).await? && group.renewed(request.owner(), sent);
+                Ok(lives.then(|| request.ttl().round_up_to(Duration::from_secs(1))))
+            }
+            HangsOn::Nothing => Ok(None),
+        }
     }
 }

@@ -65,7 +65,7 @@ impl Shared {
                         Some((_, News::Broken(why))) => return Err(broken(&why)),
                         Some(_) | None => {}
                     },
-                    () = sleep(keep_at.since(now())) => self.keep_place(&session, request, &place).await?,
+                    () = sleep(keep_at.since(now())) => self.keep_place(&session, request).await?,
                     () = &mut look_anyway => break,
                 }
             }
@@ -111,6 +111,7 @@ impl Shared {
         request: &AcquireRequest,
         ttl: Ttl,
     ) -> Result<(Joined, Ttl), BackendError> {
+        self.leave_group_for_good(session, operation, request, ttl).await?;
         let sent = now();
         let value = value::encode(request, ttl, Arrival::Waits);
         let join = |place: &Place, lease| queue::join(place, lease, value.clone());
@@ -132,9 +133,9 @@ impl Shared {
         last.unwrap_or_else(now) + ttl.get() / 3
     }
 
-    async fn keep_place(&self, session: &Session, request: &AcquireRequest, place: &Place) -> Result<(), BackendError> {
+    async fn keep_place(self: &Arc<Self>, session: &Session, request: &AcquireRequest) -> Result<(), BackendError> {
         let sent = now();
-        if self.keep(session, OPERATION, place.lease).await.or_error(OPERATION)?.is_none() {
+        if self.keep_owner(session, OPERATION, request).await.or_error(OPERATION)?.is_none() {
             return Err(self.place_is_gone(request.owner(), OPERATION));
         }
         self.owners.with(request.owner(), |known| known.kept_alive = sent);
