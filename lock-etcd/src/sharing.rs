@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use lock_core::{AcquireRequest, BackendError, Claim, Operation, Ttl};
+use lock_core::{AcquireRequest, BackendError, Claim, Operation, OwnerId, Ttl};
 
 use crate::backend::{Shared, now};
 use crate::error::Failed;
 use crate::group::Group;
 use crate::names::lease_of;
 use crate::owners::Watch;
+use crate::queue;
 use crate::session::{IntoError, Session};
 
 impl Shared {
@@ -94,15 +95,20 @@ impl Shared {
         let Some(group) = self.group_of(request.owner()) else { return Ok(()) };
         let place = self.queue(request.key()).place(lease_of(request.owner()));
         self.withdraw(session, operation, &place, ttl).await.or_error(operation)?;
-        self.owners.with(request.owner(), |known| {
-            known.hangs_on.take_if(|lease| lease.group().is_some());
-            known.on_its_own = true;
-        });
-        group.leave(request.owner());
+        self.is_withdrawn(request.owner(), &group);
         Ok(())
     }
 
-    /// Nobody renewed it: its key goes, and what its owner may still have on its way comes to nothing.
+    fn is_withdrawn(&self, owner: OwnerId, group: &Group) {
+        self.owners.with(owner, |known| {
+            known.hangs_on.take_if(|lease| lease.group().is_some());
+            known.on_its_own = true;
+        });
+        group.leave(owner);
+    }
+
+    /// Nobody renewed it: its key goes, and what its owner may still have on its way comes to nothing. All others of the group
+    /// depend on it, so it is done without a put where that can be.
     async fn delete_overdue(
         self: &Arc<Self>,
         session: &Session,
@@ -112,8 +118,22 @@ impl Shared {
     ) -> Result<(), Failed> {
         let place = self.queue(claim.key()).place(lease_of(claim.owner()));
         let ttl = Ttl::new(group.ttl).unwrap_or_default();
-        self.withdraw(session, operation, &place, ttl).await?;
-        group.leave(claim.owner());
+        let is_answered = self.owners.with(claim.owner(), |known| known.unanswered == 0) == Some(true);
+        let withdrawn = if is_answered { None } else { Some(self.withdraw(session, operation, &place, ttl).await) };
+        match withdrawn {
+            None => {
+                self.send(session, operation, queue::leave(&place)).await?;
+                group.leave(claim.owner());
+            }
+            // What is late is refused for want of space, too. The owner stays overdue, and is withdrawn when there is room.
+            Some(Err(failed)) if failed.is_out_of_space() => {
+                self.send(session, operation, queue::leave(&place)).await?;
+            }
+            Some(withdrawn) => {
+                withdrawn?;
+                self.is_withdrawn(claim.owner(), group);
+            }
+        }
         tracing::debug!(key = %claim.key(), "a lock that was not renewed was deleted from its shared lease");
         let hint = self.owners.with(claim.owner(), |known| {
             known.watch = Watch::Deleted;

@@ -168,3 +168,29 @@ async fn owner_of_a_lost_place_finds_it_again() {
     assert_eq!(client.release(&waits.claim()).await.unwrap(), Release::Released);
     assert!(bed.queue("place").is_empty(), "{:?}", bed.queue("place"));
 }
+
+/// A lock that nobody renews is deleted without a put, so that the others of its lease can be renewed; also one whose owner
+/// has a request on its way, which is refused as long as there is no space.
+#[tokio::test]
+async fn fault_42_server_out_of_space_ends_the_lock_that_is_overdue_and_no_other_of_its_lease() {
+    let bed = Bed::of_little_space();
+    let proxy = bed.proxy();
+    let builder = EtcdBackend::builder([proxy.address().to_string()]).with_prefix(&bed.prefix).with_shared_leases();
+    let client = builder.build().unwrap();
+    let (kept, dead, lost) = (request("kept", 3), request("dead", 3), request("lost", 3));
+    let grant = granted(&client, &kept).await;
+    granted(&client, &dead).await;
+    proxy.cut_after_request_containing(lost.owner().to_string());
+    client.try_acquire(&lost).await.unwrap_err();
+    until("it was applied", async || !bed.queue("lost").is_empty()).await;
+    bed.fill();
+    let lease = Lease::new(kept.claim(), grant.token(), grant.ttl());
+    for _ in 0..16 {
+        sleep(Duration::from_millis(500)).await;
+        assert!(matches!(client.renew(&lease).await.unwrap(), Renewal::Renewed(_)));
+    }
+    assert_eq!(bed.queue("kept").len(), 1);
+    assert!(bed.queue("dead").is_empty() && bed.queue("lost").is_empty(), "eight seconds without a renewal");
+    assert_eq!(client.release(&lost.claim()).await.unwrap(), Release::NotHeld);
+    assert_eq!(client.release(&kept.claim()).await.unwrap(), Release::Released);
+}
