@@ -1,6 +1,7 @@
 //! The backend, and the five calls.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fmt;
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -95,12 +96,15 @@ impl Shared {
     /// The connections of the runtime that this is called on.
     pub(crate) fn session(self: &Arc<Self>) -> Arc<Session> {
         let runtime = Handle::current();
-        let mut sessions = self.sessions();
-        let session = sessions.entry(runtime.id()).or_insert_with(|| {
+        let (session, is_new) = match self.sessions().entry(runtime.id()) {
+            Entry::Occupied(there) => (there.get().clone(), false),
+            Entry::Vacant(place) => (place.insert(Arc::new(Session::new(self.settings.clone()))).clone(), true),
+        };
+        // Not under the lock: a runtime that is shutting down drops the task here and now, and the task takes the lock.
+        if is_new {
             runtime.spawn(until_the_runtime_ends(EndOfRuntime(Arc::downgrade(self), runtime.id())));
-            Arc::new(Session::new(self.settings.clone()))
-        });
-        session.clone()
+        }
+        session
     }
 
     fn sessions(&self) -> MutexGuard<'_, HashMap<Id, Arc<Session>>> {
@@ -172,5 +176,29 @@ impl LockBackend for EtcdBackend {
 impl fmt::Debug for EtcdBackend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("EtcdBackend").field(&self.shared.settings).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    #[test]
+    fn runtime_that_is_shutting_down_blocks_nobody() {
+        let shared = EtcdBackend::new(["127.0.0.1:1"]).unwrap().shared.clone();
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let handle = runtime.handle().clone();
+        drop(runtime);
+        let (tell, told) = mpsc::channel();
+        let (asks, on) = (shared.clone(), handle);
+        std::thread::spawn(move || {
+            let _on = on.enter();
+            drop(asks.session());
+            tell.send(()).unwrap();
+        });
+        told.recv_timeout(Duration::from_secs(5)).expect("blocked by its own lock");
+        assert!(shared.sessions().is_empty(), "it ended with its runtime");
     }
 }
