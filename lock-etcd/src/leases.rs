@@ -41,6 +41,21 @@ pub(crate) struct Spare {
     pub(crate) kept_alive: Timestamp,
 }
 
+impl All {
+    /// Where the newest one with this TTL is, of those that live on for a while.
+    fn newest(&mut self, ttl: Ttl) -> Option<usize> {
+        let (Self { spare, ours }, now) = (self, now());
+        spare.retain(|lease| {
+            let lives = lease.kept_alive + lease.ttl.get() > now + TOO_OLD;
+            if !lives {
+                ours.remove(&lease.id);
+            }
+            lives
+        });
+        spare.iter().rposition(|lease| lease.ttl == ttl)
+    }
+}
+
 impl Leases {
     /// A spare lease, or the id of one to be granted. Without an owner it is one that follows from nobody.
     pub(crate) fn choose(&self, owner: Option<OwnerId>, ttl: Ttl) -> Choice {
@@ -50,21 +65,12 @@ impl Leases {
     /// A spare lease with this TTL.
     fn take_spare(&self, ttl: Ttl) -> Option<i64> {
         let mut all = self.lock();
-        let All { spare, ours } = &mut *all;
-        let now = now();
-        spare.retain(|lease| {
-            let lives = lease.kept_alive + lease.ttl.get() > now + TOO_OLD;
-            if !lives {
-                ours.remove(&lease.id);
-            }
-            lives
-        });
-        let newest = spare.iter().rposition(|lease| lease.ttl == ttl)?;
-        Some(spare.remove(newest).id)
+        let newest = all.newest(ttl)?;
+        Some(all.spare.remove(newest).id)
     }
 
     pub(crate) fn has_spare(&self, ttl: Ttl) -> bool {
-        self.lock().spare.iter().any(|lease| lease.ttl == ttl)
+        self.lock().newest(ttl).is_some()
     }
 
     /// The id of a lease to be granted for this owner: it follows from the owner, so that a grant can be repeated. Not
@@ -118,6 +124,7 @@ mod tests {
         assert_eq!(leases.take_spare(ttl(10)), None);
         let old = Timestamp::ZERO;
         assert!(leases.give_back(Spare { id: 2, ttl: ttl(10), kept_alive: old }));
+        assert!(!leases.has_spare(ttl(10)), "it is over, or nearly so");
         assert_eq!(leases.take_spare(ttl(10)), None);
     }
 

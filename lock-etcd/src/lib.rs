@@ -16,6 +16,7 @@ mod keep_alive;
 mod lease;
 mod leases;
 mod names;
+mod news;
 mod owners;
 mod preflight;
 mod queue;

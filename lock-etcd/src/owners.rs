@@ -9,9 +9,10 @@ use tokio::sync::Notify;
 
 use crate::backend::now;
 use crate::granting::HangsOn;
+use crate::news::Deletion;
 use crate::queue::Predecessor;
 use crate::successor::Successor;
-use crate::watch::{Deletion, Watching};
+use crate::watch::Watching;
 
 /// The owners that may have something at the store. All of it could be asked of the store; knowing it saves requests,
 /// and where it isn't known, the store is asked.

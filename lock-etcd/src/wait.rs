@@ -11,13 +11,14 @@ use crate::acquire::given_up;
 use crate::backend::{LOOK_ANYWAY, Shared, now};
 use crate::error::timed_out;
 use crate::names::Place;
+use crate::news::News;
 use crate::owners::{Ahead, State};
 use crate::queue::{self, Before, Joined, Predecessor};
 use crate::session::{IntoError, Session};
 use crate::told::{Told, Whose, is_deleted_at, touched_at};
 use crate::transact::Sent;
 use crate::value::{self, Arrival};
-use crate::watch::{News, Of, Watching};
+use crate::watch::{Of, Watching};
 
 const OPERATION: Operation = Operation::Wait;
 
@@ -30,9 +31,9 @@ impl Shared {
         let Some(before) = self.line_up(&session, request, ttl).await? else { return Ok(()) };
         let place = self.own_place(request);
         let (tell, mut told) = mpsc::unbounded_channel();
-        let _own = watch(&session, Whose::Own, place.key.clone(), &tell).await?;
-        let _before = watch(&session, Whose::Before, before.key.clone(), &tell).await?;
-        both_live(&session, &mut told).await?;
+        let own = watch(&session, Whose::Own, place.key.clone(), &tell).await?;
+        let behind = watch(&session, Whose::Before, before.key.clone(), &tell).await?;
+        both_live(&session, [&own, &behind], &mut told).await?;
         loop {
             // What happened before the watches were in place, and what a silent one forgot.
             let read =
@@ -152,10 +153,11 @@ async fn watch(
     let (tell, of) = (tell.clone(), if whose == Whose::Own { Of::All } else { Of::Deletions });
     // Who has stopped waiting needs no news.
     let listener = Arc::new(move |news| drop(tell.send((whose, news))));
-    session.watches.watch(session, OPERATION, key, of, listener).await.or_error(OPERATION)
+    let stream = session.watches.stream(session, OPERATION).await.or_error(OPERATION)?;
+    session.watches.begin(&stream, key, of, listener).ok_or_else(|| broken("the stream of watches ended"))
 }
 
-async fn both_live(session: &Session, told: &mut Told) -> Result<(), BackendError> {
+async fn both_live(session: &Session, both: [&Watching; 2], told: &mut Told) -> Result<(), BackendError> {
     let limit: Duration = session.limit();
     let live = async {
         let mut live = 0;
@@ -170,11 +172,15 @@ async fn both_live(session: &Session, told: &mut Told) -> Result<(), BackendErro
         }
         Ok(())
     };
-    let index = session.index();
     timeout(limit, live).await.unwrap_or_else(|_| {
-        session.distrust(index);
-        session.move_on(index);
-        Err(timed_out(OPERATION, session.name(index), limit))
+        // Where the streams lead to: other calls may have moved on to another endpoint meanwhile.
+        let mut silent: Vec<usize> = both.into_iter().filter_map(Watching::endpoint).collect();
+        silent.dedup();
+        for index in &silent {
+            session.distrust(*index);
+            session.move_on(*index);
+        }
+        Err(timed_out(OPERATION, session.name(silent.first().copied().unwrap_or(session.index())), limit))
     })
 }
 
