@@ -24,6 +24,7 @@ impl Shared {
     pub(crate) async fn try_acquire(self: &Arc<Self>, request: &AcquireRequest) -> Result<Attempt, BackendError> {
         let ttl = self.capabilities().grantable(request.ttl())?;
         let session = self.session();
+        self.sweep_at_times();
         let state = || self.owners.state(request.owner());
         if state().is_none() && request.will_wait() && self.is_contended(request.key()) {
             return self.line_up_at_once(&session, request, ttl).await;

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::fmt;
 use std::num::NonZeroUsize;
+use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -44,6 +45,8 @@ pub(crate) struct Shared {
     /// When locks were last seen to be held by somebody else: for a while it pays to look before asking.
     contended: Mutex<LruCache<LockKey, Instant>>,
     sessions: Mutex<HashMap<Id, Arc<Session>>>,
+    /// How many began, to do now and then what is done seldom.
+    pub(crate) acquisitions: AtomicU32,
 }
 
 impl EtcdBackend {
@@ -68,6 +71,7 @@ impl EtcdBackend {
             leases: Leases::default(),
             contended: Mutex::new(LruCache::new(REMEMBERED)),
             sessions: Mutex::default(),
+            acquisitions: AtomicU32::new(0),
         };
         Self { shared: Arc::new(shared) }
     }

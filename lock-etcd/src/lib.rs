@@ -26,6 +26,7 @@ mod session;
 mod sharing;
 mod stream;
 mod successor;
+mod sweep;
 mod told;
 mod transact;
 mod turn;

@@ -26,6 +26,8 @@ pub(crate) struct Owners {
 pub(crate) struct Owner {
     pub(crate) state: State,
     pub(crate) ttl: Ttl,
+    /// When it sent its last request.
+    pub(crate) asked: Timestamp,
     /// When the lease was last kept alive: before the request was sent.
     pub(crate) kept_alive: Timestamp,
     /// Requests that could still be applied. Whoever gives up must make sure that they aren't.
@@ -136,7 +138,10 @@ impl Owners {
 
     /// Notes that something is being sent that could be applied late. Counts as unanswered unless it is told otherwise.
     pub(crate) fn sending<'a>(&'a self, request: &AcquireRequest, ttl: Ttl) -> Sending<'a> {
-        entry(&mut self.lock(), request, ttl).unanswered += 1;
+        let (mut owners, now) = (self.lock(), now());
+        let known = entry(&mut owners, request, ttl);
+        (known.asked, known.unanswered) = (now, known.unanswered + 1);
+        drop(owners);
         Sending { owners: self, owner: request.owner() }
     }
 
@@ -149,6 +154,7 @@ pub(crate) fn entry<'a>(owners: &'a mut HashMap<OwnerId, Owner>, request: &Acqui
     owners.entry(request.owner()).or_insert_with(|| Owner {
         state: State::Asking,
         ttl,
+        asked: now(),
         kept_alive: now(),
         unanswered: 0,
         hint: request.loss_hint().clone(),

@@ -7,7 +7,7 @@ use etcd_client::{Compare, CompareOp, GetOptions, KeyValue, Txn, TxnOp};
 use lock_core::{BackendError, Claim, ErrorKind, LockKey, Operation, Outcome, OwnerId, Release, Ttl};
 
 use crate::admin::is_of_this_key_alone;
-use crate::backend::Shared;
+use crate::backend::{Shared, now};
 use crate::error::Failed;
 use crate::granting::HangsOn;
 use crate::leases::Spare;
@@ -188,6 +188,7 @@ impl Drop for PutBack<'_> {
         if let Some(mut known) = self.known.take() {
             // Not a holder any more, whatever became of this: it is neither renewed nor watched.
             (known.state, known.ahead) = (State::Asking, Ahead::Unknown);
+            known.asked = now();
             self.shared.owners.put_back(self.claim.owner(), known);
         }
     }
