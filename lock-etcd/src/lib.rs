@@ -15,6 +15,7 @@ mod held;
 mod keep_alive;
 mod lease;
 mod leases;
+mod members;
 mod names;
 mod news;
 mod owners;
@@ -31,6 +32,7 @@ mod told;
 mod transact;
 mod turn;
 mod value;
+mod versions;
 mod wait;
 mod watch;
 

@@ -4,6 +4,7 @@
 mod access;
 mod acquiring;
 mod cluster;
+mod doctor;
 mod etcdctl;
 mod handing_over;
 mod holding;
