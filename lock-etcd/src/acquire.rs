@@ -9,6 +9,7 @@ use lock_core::{
 
 use crate::backend::{Shared, now};
 use crate::error::place_lost;
+use crate::granting::HangsOn;
 use crate::group::Group;
 use crate::names::Place;
 use crate::owners::State;
@@ -23,6 +24,7 @@ impl Shared {
     pub(crate) async fn try_acquire(self: &Arc<Self>, request: &AcquireRequest) -> Result<Attempt, BackendError> {
         let ttl = self.capabilities().grantable(request.ttl())?;
         let session = self.session();
+        self.sweep_at_times();
         let state = || self.owners.state(request.owner());
         if state().is_none() && request.will_wait() && self.is_contended(request.key()) {
             return self.line_up_at_once(&session, request, ttl).await;
@@ -53,12 +55,13 @@ impl Shared {
         ttl: Ttl,
     ) -> Result<Attempt, BackendError> {
         let sent = now();
-        let Sent { response, lives, tried_before } = if self.settings.share_leases {
-            self.take_in_a_group(session, request, ttl).await?
-        } else {
-            let value = value::encode(request, ttl, Arrival::Takes);
-            let take = |place: &Place, lease| queue::take(place, lease, value.clone());
-            self.send_with_a_lease(session, OPERATION, request, ttl, take).await?
+        let value = value::encode(request, ttl, Arrival::Takes);
+        let in_a_group =
+            if self.settings.share_leases { self.take_in_a_group(session, request, ttl, &value).await? } else { None };
+        let take = |place: &Place, lease| queue::take(place, lease, value.clone());
+        let Sent { response, lives, tried_before } = match in_a_group {
+            Some(sent) => sent,
+            None => self.send_with_a_lease(session, OPERATION, request, ttl, take).await?,
         };
         match queue::taken(&response) {
             Taken::Now(revision) => {
@@ -135,13 +138,16 @@ impl Shared {
 
     /// Its lease, if others share it.
     pub(crate) fn group_of(&self, owner: OwnerId) -> Option<Arc<Group>> {
-        self.owners.with(owner, |known| known.group.clone()).flatten()
+        self.owners.with(owner, |known| known.hangs_on.group().cloned()).flatten()
     }
 
     /// Not while a request that names the group's lease may still be applied: the owner's release must know of it.
     fn leave_group(&self, owner: OwnerId) {
-        let group = self.owners.with(owner, |known| known.group.take_if(|_| known.unanswered == 0)).flatten();
-        if let Some(group) = group {
+        let left = self.owners.with(owner, |known| {
+            let is_free = known.unanswered == 0;
+            known.hangs_on.take_if(|lease| is_free && lease.group().is_some())
+        });
+        if let Some(HangsOn::Shared(group)) = left {
             group.leave(owner);
         }
     }
@@ -149,7 +155,7 @@ impl Shared {
     /// The owner's key, or what it hung on, is gone: the next try begins anew.
     pub(crate) fn place_is_gone(&self, owner: OwnerId, operation: Operation) -> BackendError {
         self.leave_group(owner);
-        let lease = self.owners.with(owner, |known| known.lease).flatten();
+        let lease = self.owners.with(owner, |known| known.hangs_on.own()).flatten();
         if let Some(lease) = lease {
             self.lease_is_over(owner, lease);
         }

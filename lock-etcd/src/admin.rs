@@ -1,11 +1,13 @@
 //! Looking at the locks of a cluster, and taking one away.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use etcd_client::{Compare, CompareOp, GetOptions, KeyValue, Txn, TxnOp, TxnOpResponse};
-use lock_core::{BackendError, BreakOutcome, FencingToken, Finding, LockAdmin, LockKey, LockRecord, Operation};
+use lock_core::{BackendError, BreakOutcome, FencingToken, Finding, LockAdmin, LockKey, LockRecord, Operation, Ttl};
+use tokio::task::JoinSet;
 
 use crate::EtcdBackend;
 use crate::backend::Shared;
@@ -20,6 +22,9 @@ const PAGE: i64 = 5_000;
 /// Values that are asked for at once: the server takes 128 operations in a transaction.
 const VALUES: usize = 100;
 
+/// Leases that are asked for at a time.
+const AT_ONCE: usize = 32;
+
 #[async_trait]
 impl LockAdmin for EtcdBackend {
     async fn inspect(&self, key: &LockKey) -> Result<Option<LockRecord>, BackendError> {
@@ -32,11 +37,10 @@ impl LockAdmin for EtcdBackend {
     async fn list(&self, prefix: &str) -> Result<Vec<LockRecord>, BackendError> {
         let session = self.shared.session();
         let holders = self.shared.holders(&session, prefix).await?;
-        let mut records = Vec::with_capacity(holders.len());
-        for (key, holder) in &holders {
-            records.push(self.shared.describe(&session, Operation::List, key, holder).await);
-        }
-        Ok(records)
+        let leases = holders.values().map(KeyValue::lease).collect();
+        let lives = self.shared.lives(&session, leases).await;
+        let record = |(key, holder): (&LockKey, &KeyValue)| describe(key, holder, lives.get(&holder.lease()).copied());
+        Ok(holders.iter().map(record).collect())
     }
 
     async fn break_lock(&self, key: &LockKey, if_token: Option<FencingToken>) -> Result<BreakOutcome, BackendError> {
@@ -69,11 +73,25 @@ impl Shared {
 
     /// The record, with how long the lease lives where that can be asked.
     async fn describe(&self, session: &Session, operation: Operation, key: &LockKey, holder: &KeyValue) -> LockRecord {
-        let record = value::record(key, holder);
-        match (self.time_to_live(session, operation, holder.lease()).await, record.ttl()) {
-            (Ok(Some((left, _))), Some(ttl)) => record.with_lease(ttl, Some(left.min(ttl.get()))),
-            (Ok(Some((left, granted))), None) => record.with_lease(granted, Some(left)),
-            _ => record,
+        let lives = self.time_to_live(session, operation, holder.lease()).await.ok().flatten();
+        describe(key, holder, lives)
+    }
+
+    /// How long these leases live, each asked for once, several at a time. Of whom that can't be asked it isn't told.
+    async fn lives(self: &Arc<Self>, session: &Arc<Session>, leases: BTreeSet<i64>) -> HashMap<i64, (Duration, Ttl)> {
+        let mut leases = leases.into_iter();
+        let (mut asking, mut lives) = (JoinSet::new(), HashMap::new());
+        loop {
+            for lease in leases.by_ref().take(AT_ONCE - asking.len()) {
+                let (shared, session) = (self.clone(), session.clone());
+                asking.spawn(async move { (lease, shared.time_to_live(&session, Operation::List, lease).await) });
+            }
+            match asking.join_next().await {
+                Some(Ok((lease, Ok(told)))) => lives.extend(told.map(|told| (lease, told))),
+                // Who has no answer to this has none to the next thousand either.
+                Some(_) => leases = BTreeSet::new().into_iter(),
+                None => return lives,
+            }
         }
     }
 
@@ -161,6 +179,16 @@ impl Shared {
                 return Ok(BreakOutcome::Broken(record));
             }
         }
+    }
+}
+
+/// The record, with how long the lease lives and what TTL it was granted, where that is known.
+fn describe(key: &LockKey, holder: &KeyValue, lives: Option<(Duration, Ttl)>) -> LockRecord {
+    let record = value::record(key, holder);
+    match (lives, record.ttl()) {
+        (Some((left, _)), Some(ttl)) => record.with_lease(ttl, Some(left.min(ttl.get()))),
+        (Some((left, granted)), None) => record.with_lease(granted, Some(left)),
+        (None, _) => record,
     }
 }
 

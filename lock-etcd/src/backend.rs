@@ -1,8 +1,10 @@
 //! The backend, and the five calls.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fmt;
 use std::num::NonZeroUsize;
+use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -43,6 +45,8 @@ pub(crate) struct Shared {
     /// When locks were last seen to be held by somebody else: for a while it pays to look before asking.
     contended: Mutex<LruCache<LockKey, Instant>>,
     sessions: Mutex<HashMap<Id, Arc<Session>>>,
+    /// How many began, to do now and then what is done seldom.
+    pub(crate) acquisitions: AtomicU32,
 }
 
 impl EtcdBackend {
@@ -67,6 +71,7 @@ impl EtcdBackend {
             leases: Leases::default(),
             contended: Mutex::new(LruCache::new(REMEMBERED)),
             sessions: Mutex::default(),
+            acquisitions: AtomicU32::new(0),
         };
         Self { shared: Arc::new(shared) }
     }
@@ -95,12 +100,15 @@ impl Shared {
     /// The connections of the runtime that this is called on.
     pub(crate) fn session(self: &Arc<Self>) -> Arc<Session> {
         let runtime = Handle::current();
-        let mut sessions = self.sessions();
-        let session = sessions.entry(runtime.id()).or_insert_with(|| {
+        let (session, is_new) = match self.sessions().entry(runtime.id()) {
+            Entry::Occupied(there) => (there.get().clone(), false),
+            Entry::Vacant(place) => (place.insert(Arc::new(Session::new(self.settings.clone()))).clone(), true),
+        };
+        // Not under the lock: a runtime that is shutting down drops the task here and now, and the task takes the lock.
+        if is_new {
             runtime.spawn(until_the_runtime_ends(EndOfRuntime(Arc::downgrade(self), runtime.id())));
-            Arc::new(Session::new(self.settings.clone()))
-        });
-        session.clone()
+        }
+        session
     }
 
     fn sessions(&self) -> MutexGuard<'_, HashMap<Id, Arc<Session>>> {
@@ -172,5 +180,29 @@ impl LockBackend for EtcdBackend {
 impl fmt::Debug for EtcdBackend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("EtcdBackend").field(&self.shared.settings).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    #[test]
+    fn runtime_that_is_shutting_down_blocks_nobody() {
+        let shared = EtcdBackend::new(["127.0.0.1:1"]).unwrap().shared.clone();
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let handle = runtime.handle().clone();
+        drop(runtime);
+        let (tell, told) = mpsc::channel();
+        let (asks, on) = (shared.clone(), handle);
+        std::thread::spawn(move || {
+            let _on = on.enter();
+            drop(asks.session());
+            tell.send(()).unwrap();
+        });
+        told.recv_timeout(Duration::from_secs(5)).expect("blocked by its own lock");
+        assert!(shared.sessions().is_empty(), "it ended with its runtime");
     }
 }

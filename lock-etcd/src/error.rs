@@ -29,6 +29,11 @@ impl Failed {
             Self::LeaseExists => BackendError::new(ErrorKind::Protocol, operation, "the lease exists already"),
         }
     }
+
+    /// The server takes no puts and grants no leases, and still deletes.
+    pub(crate) fn is_out_of_space(&self) -> bool {
+        matches!(self, Self::Other(error) if error.kind() == ErrorKind::ResourceExhausted)
+    }
 }
 
 /// The owner's key, or the lease that it hangs on, is gone. Asking again begins anew, at the queue's end.

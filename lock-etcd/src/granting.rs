@@ -1,8 +1,43 @@
-//! One lease for an owner, however many of its tries run at once.
+//! What an owner's key hangs on: one lease, however many of its tries run at once.
+
+use std::sync::Arc;
 
 use lock_core::{AcquireRequest, OwnerId, Ttl};
 
+use crate::group::Group;
 use crate::owners::{Owners, entry};
+
+/// The one thing that an owner's key hangs on, or will. Never two at once: whoever keeps the key alive would have to guess
+/// which of them it is.
+#[derive(Clone, Default)]
+pub(crate) enum HangsOn {
+    #[default]
+    Nothing,
+    /// A lease of its own.
+    Own(i64),
+    /// One that is being granted: until then there is none at the store.
+    Granting(i64),
+    /// A lease that it shares with others.
+    Shared(Arc<Group>),
+}
+
+impl HangsOn {
+    pub(crate) fn own(&self) -> Option<i64> {
+        match self {
+            Self::Own(lease) | Self::Granting(lease) => Some(*lease),
+            Self::Nothing | Self::Shared(_) => None,
+        }
+    }
+
+    pub(crate) fn group(&self) -> Option<&Arc<Group>> {
+        if let Self::Shared(group) = self { Some(group) } else { None }
+    }
+
+    /// Leaves nothing of what `is_it` says yes to.
+    pub(crate) fn take_if(&mut self, is_it: impl FnOnce(&Self) -> bool) -> Self {
+        if is_it(self) { std::mem::take(self) } else { Self::Nothing }
+    }
+}
 
 /// A lease for an owner that has none.
 pub(crate) enum Choice {
@@ -29,7 +64,11 @@ pub(crate) struct Granting<'a> {
 impl Drop for Granting<'_> {
     fn drop(&mut self) {
         // Not if the owner was forgotten meanwhile, and another lease is being granted for it.
-        self.owners.with(self.owner, |known| known.granting &= known.lease != Some(self.lease));
+        self.owners.with(self.owner, |known| {
+            if matches!(known.hangs_on, HangsOn::Granting(lease) if lease == self.lease) {
+                known.hangs_on = HangsOn::Own(self.lease);
+            }
+        });
         self.owners.granted.notify_waiters();
     }
 }
@@ -43,16 +82,16 @@ impl Owners {
             {
                 let mut owners = self.lock();
                 let known = entry(&mut owners, request, ttl);
-                match known.lease {
-                    Some(lease) if !known.granting => return OwnLease::There(lease),
-                    Some(_) => {}
-                    None => match choose() {
+                match known.hangs_on {
+                    HangsOn::Own(lease) => return OwnLease::There(lease),
+                    HangsOn::Granting(_) => {}
+                    HangsOn::Nothing | HangsOn::Shared(_) => match choose() {
                         Choice::Spare(lease) => {
-                            known.lease = Some(lease);
+                            known.hangs_on = HangsOn::Own(lease);
                             return OwnLease::There(lease);
                         }
                         Choice::New(lease) => {
-                            (known.lease, known.granting) = (Some(lease), true);
+                            known.hangs_on = HangsOn::Granting(lease);
                             return OwnLease::ToGrant(lease, Granting { owners: self, owner: request.owner(), lease });
                         }
                     },

@@ -11,12 +11,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use lock_core::{Claim, Operation, OwnerId, Timestamp, Ttl};
+use lock_core::{Claim, OwnerId, Timestamp, Ttl};
 
-use crate::backend::{Shared, now};
-use crate::error::Failed;
-use crate::owners::Watch;
-use crate::session::Session;
+use crate::backend::now;
 
 /// How many locks share one lease: when it is lost, so are they all.
 const AT_MOST: usize = 500;
@@ -28,14 +25,14 @@ pub(crate) struct Groups(Mutex<HashMap<u64, Vec<Arc<Group>>>>);
 pub(crate) struct Group {
     pub(crate) lease: i64,
     /// The TTL of the locks.
-    ttl: Duration,
+    pub(crate) ttl: Duration,
     /// How long the lease lives after it was kept alive.
     lives: Duration,
     /// The lease is gone, and all that hung on it.
     over: AtomicBool,
     members: Mutex<Members>,
     /// One at a time extends the lease or deletes what is overdue.
-    turn: tokio::sync::Mutex<()>,
+    pub(crate) turn: tokio::sync::Mutex<()>,
 }
 
 struct Members {
@@ -47,103 +44,16 @@ struct Members {
     kept_alive: Timestamp,
 }
 
-impl Shared {
-    /// A group with room for this owner, which is its member from now on. Its lease lives for a whole TTL at least.
-    /// Where an earlier request named a group already, it is that one: the key may hang on its lease.
-    pub(crate) async fn join_group(
-        self: &Arc<Self>,
-        session: &Session,
-        claim: &Claim,
-        ttl: Ttl,
-        before: Option<Arc<Group>>,
-    ) -> Result<Arc<Group>, Failed> {
-        let mut before = before.filter(|group| !group.is_over()).inspect(|group| group.enter(claim));
-        loop {
-            let group = match before.take().or_else(|| self.groups.with_room(claim, ttl)) {
-                Some(group) => group,
-                None => self.new_group(session, claim, ttl).await?,
-            };
-            match self.extend(session, Operation::Acquire, &group).await {
-                Ok(true) => return Ok(group),
-                Ok(false) => {}
-                Err(failed) => {
-                    group.leave(claim.owner());
-                    return Err(failed);
-                }
-            }
-        }
-    }
-
-    async fn new_group(&self, session: &Session, claim: &Claim, ttl: Ttl) -> Result<Arc<Group>, Failed> {
-        let lease = fastrand::i64(1..=i64::MAX);
-        let half_more = Ttl::new(ttl.get() + ttl.get() / 2).unwrap_or(ttl).round_up_to(Duration::from_secs(1));
-        let sent = now();
-        let granted = self.grant(session, Operation::Acquire, lease, half_more).await?.ok_or(Failed::LeaseExists)?;
-        let group = Arc::new(Group::new(lease, ttl.get(), granted.get(), sent));
-        group.enter(claim);
-        self.groups.lock().entry(ttl.get().as_secs()).or_default().push(group.clone());
-        Ok(group)
-    }
-
-    /// Sees to it that the lease lives for a whole TTL from now, and that nothing overdue lives on with it. `false` when
-    /// the lease is gone.
-    pub(crate) async fn extend(
-        self: &Arc<Self>,
-        session: &Session,
-        operation: Operation,
-        group: &Arc<Group>,
-    ) -> Result<bool, Failed> {
-        if group.is_over() || group.lives_on(now()) {
-            return Ok(!group.is_over());
-        }
-        let _turn = group.turn.lock().await;
-        let now = now();
-        for claim in group.overdue(now) {
-            self.delete_overdue(session, operation, group, &claim).await?;
-        }
-        if group.is_over() || group.lives_on(now) {
-            return Ok(!group.is_over());
-        }
-        let lives = self.keep(session, operation, group.lease).await?;
-        if lives.is_none() {
-            group.over.store(true, Ordering::Release);
-            self.groups.forget(group);
-            return Ok(false);
-        }
-        group.lock().kept_alive = now;
-        Ok(true)
-    }
-
-    /// Nobody renewed it: its key goes, and what its owner may still have on its way comes to nothing.
-    async fn delete_overdue(
-        self: &Arc<Self>,
-        session: &Session,
-        operation: Operation,
-        group: &Group,
-        claim: &Claim,
-    ) -> Result<(), Failed> {
-        let place = self.place_of(claim.key(), claim.owner());
-        let ttl = Ttl::new(group.ttl).unwrap_or_default();
-        self.withdraw(session, operation, &place, ttl).await?;
-        group.leave(claim.owner());
-        tracing::debug!(key = %claim.key(), "a lock that was not renewed was deleted from its shared lease");
-        let hint = self.owners.with(claim.owner(), |known| {
-            known.watch = Watch::Deleted;
-            known.hint.clone()
-        });
-        if let Some(hint) = hint {
-            hint.fire(claim.owner());
-        }
-        Ok(())
-    }
-}
-
 impl Groups {
-    fn with_room(&self, claim: &Claim, ttl: Ttl) -> Option<Arc<Group>> {
+    pub(crate) fn with_room(&self, claim: &Claim, ttl: Ttl) -> Option<Arc<Group>> {
         let groups = self.lock();
         let group = groups.get(&ttl.get().as_secs())?.iter().find(|group| !group.is_over() && group.has_room())?;
         group.enter(claim);
         Some(group.clone())
+    }
+
+    pub(crate) fn add(&self, group: &Arc<Group>) {
+        self.lock().entry(group.ttl.as_secs()).or_default().push(group.clone());
     }
 
     pub(crate) fn forget(&self, group: &Arc<Group>) {
@@ -159,7 +69,7 @@ impl Groups {
 }
 
 impl Group {
-    fn new(lease: i64, ttl: Duration, lives: Duration, kept_alive: Timestamp) -> Self {
+    pub(crate) fn new(lease: i64, ttl: Duration, lives: Duration, kept_alive: Timestamp) -> Self {
         let members = Members { deadlines: HashMap::new(), none_before: kept_alive + ttl, kept_alive };
         Self {
             lease,
@@ -176,7 +86,7 @@ impl Group {
         self.over.store(true, Ordering::Release);
     }
 
-    fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         self.over.load(Ordering::Acquire)
     }
 
@@ -184,7 +94,7 @@ impl Group {
         self.lock().deadlines.len() < AT_MOST
     }
 
-    fn enter(&self, claim: &Claim) {
+    pub(crate) fn enter(&self, claim: &Claim) {
         let deadline = now() + self.ttl;
         self.lock().deadlines.insert(claim.owner(), (claim.clone(), deadline));
     }
@@ -201,13 +111,18 @@ impl Group {
         true
     }
 
+    /// By a request sent then.
+    pub(crate) fn was_kept_alive(&self, sent: Timestamp) {
+        self.lock().kept_alive = sent;
+    }
+
     /// Whether the lease lives for a whole TTL from `now`, and no member is overdue.
-    fn lives_on(&self, now: Timestamp) -> bool {
+    pub(crate) fn lives_on(&self, now: Timestamp) -> bool {
         let members = self.lock();
         members.kept_alive + self.lives >= now + self.ttl && now < members.none_before
     }
 
-    fn overdue(&self, now: Timestamp) -> Vec<Claim> {
+    pub(crate) fn overdue(&self, now: Timestamp) -> Vec<Claim> {
         let mut members = self.lock();
         let overdue: Vec<Claim> =
             members.deadlines.values().filter(|(_, at)| *at <= now).map(|(claim, _)| claim.clone()).collect();

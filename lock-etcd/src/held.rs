@@ -6,9 +6,10 @@ use std::time::Duration;
 use lock_core::{Claim, Operation};
 
 use crate::backend::Shared;
-use crate::owners::{State, Watch};
+use crate::news::News;
+use crate::owners::{Owner, State, Watch};
 use crate::session::Session;
-use crate::watch::{News, Of};
+use crate::watch::Of;
 
 /// A lock that is held for less isn't watched: a watch costs two messages each way. A renewal reads the key where no
 /// watch is in place.
@@ -24,11 +25,13 @@ impl Shared {
     pub(crate) fn watch_later(self: &Arc<Self>, session: &Arc<Session>, claim: Claim, token: i64) {
         let held = Held { shared: Arc::downgrade(self), session: Arc::downgrade(session), claim, token };
         tokio::spawn(async move {
-            if let (Some(shared), Some(session)) = (held.shared.upgrade(), held.session.upgrade()) {
-                shared.look_behind(&session, &held.claim, token).await;
-            }
-            tokio::time::sleep(HELD_FOR).await;
-            held.watch().await;
+            let look = async {
+                if let (Some(shared), Some(session)) = (held.shared.upgrade(), held.session.upgrade()) {
+                    shared.look_behind(&session, &held.claim, token).await;
+                }
+            };
+            // Side by side: a member that is silent keeps the look waiting, and must not keep the watch.
+            tokio::join!(look, held.clone().watch_after(HELD_FOR));
         });
     }
 }
@@ -43,31 +46,38 @@ struct Held {
 }
 
 impl Held {
-    async fn watch(self) {
-        let (Some(shared), Some(session)) = (self.shared.upgrade(), self.session.upgrade()) else { return };
-        let owner = self.claim.owner();
-        let is_held = shared
-            .owners
-            .with(owner, |known| known.state == State::Holding(self.token) && matches!(known.watch, Watch::None));
-        if is_held != Some(true) {
-            return;
-        }
-        let place = shared.place_of(self.claim.key(), owner);
-        let handle = tokio::runtime::Handle::current();
-        let told = self.clone();
-        let listener = Arc::new(move |news| told.clone().take_in(&news, &handle));
-        let watching = session.watches.watch(&session, OPERATION, place.key, Of::Deletions, listener).await;
-        match watching {
-            Ok(watching) => {
-                shared.owners.with(owner, |known| {
-                    // News may have come before this.
-                    if known.state == State::Holding(self.token) && matches!(known.watch, Watch::None) {
-                        known.watch = Watch::Begun(watching);
-                    }
-                });
+    /// Goes on until a watch is asked for, or none is needed any more.
+    async fn watch_after(self, mut pause: Duration) {
+        loop {
+            tokio::time::sleep(pause).await;
+            let (Some(shared), Some(session)) = (self.shared.upgrade(), self.session.upgrade()) else { return };
+            let owner = self.claim.owner();
+            if shared.owners.with(owner, |known| self.needs_a_watch(known)) != Some(true) {
+                return;
             }
-            Err(_) => self.again().await,
+            if let Ok(stream) = session.watches.stream(&session, OPERATION).await {
+                let place = shared.place_of(self.claim.key(), owner);
+                let (told, handle) = (self.clone(), tokio::runtime::Handle::current());
+                let listener = Arc::new(move |news| told.clone().take_in(&news, &handle));
+                // Begun and noted in one step: news that came between would be of a watch that is none of ours yet, and
+                // a watch that broke then would be noted for good.
+                let is_asked_for = shared.owners.with(owner, |known| {
+                    if self.needs_a_watch(known) {
+                        let watching = session.watches.begin(&stream, place.key, Of::Deletions, listener);
+                        known.watch = watching.map_or(Watch::None, Watch::Begun);
+                    }
+                    !self.needs_a_watch(known)
+                });
+                if is_asked_for != Some(false) {
+                    return;
+                }
+            }
+            pause = PAUSE;
         }
+    }
+
+    fn needs_a_watch(&self, known: &Owner) -> bool {
+        known.state == State::Holding(self.token) && matches!(known.watch, Watch::None)
     }
 
     fn take_in(self, news: &News, runtime: &tokio::runtime::Handle) {
@@ -77,7 +87,7 @@ impl Held {
             News::Touched(_) => {}
             News::Broken(_) => {
                 self.set(Watch::None);
-                drop(runtime.spawn(self.again()));
+                drop(runtime.spawn(self.watch_after(PAUSE)));
             }
         }
     }
@@ -98,7 +108,7 @@ impl Held {
             Ok(false) => self.lost(),
             Err(_) => {
                 self.set(Watch::None);
-                self.again().await;
+                self.watch_after(PAUSE).await;
             }
         }
     }
@@ -117,11 +127,6 @@ impl Held {
             tracing::debug!(key = %self.claim.key(), "somebody deleted the key of a lock that is held");
             hint.fire(owner);
         }
-    }
-
-    async fn again(self) {
-        tokio::time::sleep(PAUSE).await;
-        Box::pin(self.watch()).await;
     }
 
     fn set(&self, watch: Watch) {

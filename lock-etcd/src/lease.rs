@@ -17,7 +17,7 @@ use crate::session::{IntoError, Session};
 impl Shared {
     /// Where an owner's key is: it bears the lease that the owner has, or would be granted.
     pub(crate) fn place_of(&self, key: &LockKey, owner: OwnerId) -> Place {
-        let known = self.owners.with(owner, |known| known.lease).flatten();
+        let known = self.owners.with(owner, |known| known.hangs_on.own()).flatten();
         self.queue(key).place(known.unwrap_or_else(|| lease_of(owner)))
     }
 
@@ -34,8 +34,10 @@ impl Shared {
         request: &AcquireRequest,
         ttl: Ttl,
     ) -> Result<(i64, Option<Ttl>), BackendError> {
+        // Under the id that follows from an owner there may be a place in a group, or its withdrawal.
+        let named_by = (!self.settings.share_leases).then_some(request.owner());
         // Known before anything is sent: should this be dropped, the owner's release revokes it.
-        match self.owners.lease(request, ttl, || self.leases.choose(request.owner(), ttl)).await {
+        match self.owners.lease(request, ttl, || self.leases.choose(named_by, ttl)).await {
             OwnLease::There(lease) => Ok((lease, None)),
             OwnLease::ToGrant(lease, _granting) => {
                 let sending = self.owners.sending(request, ttl);
@@ -99,9 +101,10 @@ impl Shared {
     pub(crate) fn give_lease_back(self: &Arc<Self>, session: &Arc<Session>, owner: OwnerId) {
         let known = self.owners.with(owner, |known| {
             let is_free = known.unanswered == 0;
-            is_free.then(|| known.lease.take().map(|id| Spare { id, ttl: known.ttl, kept_alive: known.kept_alive }))
+            let lease = known.hangs_on.take_if(|lease| is_free && lease.own().is_some());
+            lease.own().map(|id| Spare { id, ttl: known.ttl, kept_alive: known.kept_alive })
         });
-        if let Some(Some(Some(lease))) = known {
+        if let Some(Some(lease)) = known {
             self.spare(session, lease);
         }
         self.owners.forget(owner);
@@ -123,7 +126,7 @@ impl Shared {
     /// The server says that there is no such lease: the owner needs another.
     pub(crate) fn lease_is_over(&self, owner: OwnerId, lease: i64) {
         self.leases.forget(lease);
-        self.owners.with(owner, |known| known.lease = known.lease.filter(|current| *current != lease));
+        self.owners.with(owner, |known| known.hangs_on.take_if(|current| current.own() == Some(lease)));
     }
 
     /// Ends a lease and all that hangs on it. One that isn't there is fine.

@@ -41,16 +41,10 @@ pub(crate) struct Spare {
     pub(crate) kept_alive: Timestamp,
 }
 
-impl Leases {
-    pub(crate) fn choose(&self, owner: OwnerId, ttl: Ttl) -> Choice {
-        self.take_spare(ttl).map_or_else(|| Choice::New(self.id_for(owner)), Choice::Spare)
-    }
-
-    /// A spare lease with this TTL.
-    fn take_spare(&self, ttl: Ttl) -> Option<i64> {
-        let mut all = self.lock();
-        let All { spare, ours } = &mut *all;
-        let now = now();
+impl All {
+    /// Where the newest one with this TTL is, of those that live on for a while.
+    fn newest(&mut self, ttl: Ttl) -> Option<usize> {
+        let (Self { spare, ours }, now) = (self, now());
         spare.retain(|lease| {
             let lives = lease.kept_alive + lease.ttl.get() > now + TOO_OLD;
             if !lives {
@@ -58,19 +52,32 @@ impl Leases {
             }
             lives
         });
-        let newest = spare.iter().rposition(|lease| lease.ttl == ttl)?;
-        Some(spare.remove(newest).id)
+        spare.iter().rposition(|lease| lease.ttl == ttl)
+    }
+}
+
+impl Leases {
+    /// A spare lease, or the id of one to be granted. Without an owner it is one that follows from nobody.
+    pub(crate) fn choose(&self, owner: Option<OwnerId>, ttl: Ttl) -> Choice {
+        self.take_spare(ttl).map_or_else(|| Choice::New(self.id_for(owner)), Choice::Spare)
+    }
+
+    /// A spare lease with this TTL.
+    fn take_spare(&self, ttl: Ttl) -> Option<i64> {
+        let mut all = self.lock();
+        let newest = all.newest(ttl)?;
+        Some(all.spare.remove(newest).id)
     }
 
     pub(crate) fn has_spare(&self, ttl: Ttl) -> bool {
-        self.lock().spare.iter().any(|lease| lease.ttl == ttl)
+        self.lock().newest(ttl).is_some()
     }
 
     /// The id of a lease to be granted for this owner: it follows from the owner, so that a grant can be repeated. Not
     /// where that lease was granted before and serves another by now.
-    fn id_for(&self, owner: OwnerId) -> i64 {
+    fn id_for(&self, owner: Option<OwnerId>) -> i64 {
         let mut all = self.lock();
-        let mut id = lease_of(owner);
+        let mut id = owner.map_or_else(|| fastrand::i64(1..=i64::MAX), lease_of);
         while !all.ours.insert(id) {
             id = fastrand::i64(1..=i64::MAX);
         }
@@ -117,6 +124,7 @@ mod tests {
         assert_eq!(leases.take_spare(ttl(10)), None);
         let old = Timestamp::ZERO;
         assert!(leases.give_back(Spare { id: 2, ttl: ttl(10), kept_alive: old }));
+        assert!(!leases.has_spare(ttl(10)), "it is over, or nearly so");
         assert_eq!(leases.take_spare(ttl(10)), None);
     }
 
@@ -132,10 +140,10 @@ mod tests {
     #[test]
     fn lease_that_serves_another_is_granted_to_nobody_else() {
         let (leases, owner) = (Leases::default(), OwnerId::mint());
-        let first = leases.id_for(owner);
+        let first = leases.id_for(Some(owner));
         assert_eq!(first, lease_of(owner));
-        assert_ne!(leases.id_for(owner), first);
+        assert_ne!(leases.id_for(Some(owner)), first);
         leases.forget(first);
-        assert_eq!(leases.id_for(owner), first);
+        assert_eq!(leases.id_for(Some(owner)), first);
     }
 }

@@ -1,17 +1,18 @@
 //! What this process knows of its owners: who waits, who holds, and whose requests are still unanswered.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use lock_core::{AcquireRequest, LossHint, OwnerId, Timestamp, Ttl};
 use tokio::sync::Notify;
 
 use crate::backend::now;
-use crate::group::Group;
+use crate::granting::HangsOn;
+use crate::news::Deletion;
 use crate::queue::Predecessor;
 use crate::successor::Successor;
-use crate::watch::{Deletion, Watching};
+use crate::watch::Watching;
 
 /// The owners that may have something at the store. All of it could be asked of the store; knowing it saves requests,
 /// and where it isn't known, the store is asked.
@@ -25,6 +26,8 @@ pub(crate) struct Owners {
 pub(crate) struct Owner {
     pub(crate) state: State,
     pub(crate) ttl: Ttl,
+    /// When it sent its last request.
+    pub(crate) asked: Timestamp,
     /// When the lease was last kept alive: before the request was sent.
     pub(crate) kept_alive: Timestamp,
     /// Requests that could still be applied. Whoever gives up must make sure that they aren't.
@@ -36,12 +39,9 @@ pub(crate) struct Owner {
     pub(crate) lined_up: bool,
     /// Who does, if that is known.
     pub(crate) behind: Option<Successor>,
-    /// The lease that is its own.
-    pub(crate) lease: Option<i64>,
-    /// That lease is being granted: until then there is none at the store.
-    pub(crate) granting: bool,
-    /// The lease that it shares with others.
-    pub(crate) group: Option<Arc<Group>>,
+    pub(crate) hangs_on: HangsOn,
+    /// What it sent as a member of a group was withdrawn, and so would be what it sends as one again.
+    pub(crate) on_its_own: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,8 +94,13 @@ impl Owner {
         let Ahead::HandedOver(revision) = self.ahead else { return None };
         self.ahead = Ahead::Unknown;
         // A place that was lost and taken anew meanwhile is another.
-        let is_its = self.state == State::Waiting(revision) && self.group.is_none();
+        let is_its = self.state == State::Waiting(revision) && self.hangs_on.group().is_none();
         self.lives().filter(|_| is_its).map(|lives| (revision, lives))
+    }
+
+    /// Whether it has a lease of its own, or needs one: no group is for it.
+    pub(crate) fn hangs_alone(&self) -> bool {
+        self.on_its_own || self.hangs_on.own().is_some()
     }
 
     fn lives(&self) -> Option<Duration> {
@@ -133,7 +138,10 @@ impl Owners {
 
     /// Notes that something is being sent that could be applied late. Counts as unanswered unless it is told otherwise.
     pub(crate) fn sending<'a>(&'a self, request: &AcquireRequest, ttl: Ttl) -> Sending<'a> {
-        entry(&mut self.lock(), request, ttl).unanswered += 1;
+        let (mut owners, now) = (self.lock(), now());
+        let known = entry(&mut owners, request, ttl);
+        (known.asked, known.unanswered) = (now, known.unanswered + 1);
+        drop(owners);
         Sending { owners: self, owner: request.owner() }
     }
 
@@ -146,6 +154,7 @@ pub(crate) fn entry<'a>(owners: &'a mut HashMap<OwnerId, Owner>, request: &Acqui
     owners.entry(request.owner()).or_insert_with(|| Owner {
         state: State::Asking,
         ttl,
+        asked: now(),
         kept_alive: now(),
         unanswered: 0,
         hint: request.loss_hint().clone(),
@@ -153,9 +162,8 @@ pub(crate) fn entry<'a>(owners: &'a mut HashMap<OwnerId, Owner>, request: &Acqui
         ahead: Ahead::Unknown,
         lined_up: false,
         behind: None,
-        lease: None,
-        granting: false,
-        group: None,
+        hangs_on: HangsOn::Nothing,
+        on_its_own: false,
     })
 }
 

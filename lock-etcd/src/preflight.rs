@@ -8,9 +8,11 @@ use lock_core::{AcquireRequest, Attempt, BackendError, ErrorKind, Finding, LockK
 
 use crate::backend::Shared;
 use crate::error::Failed;
+use crate::members::quorum;
 use crate::session::Session;
+use crate::versions::version;
 
-const OPERATION: Operation = Operation::Preflight;
+pub(crate) const OPERATION: Operation = Operation::Preflight;
 
 /// A commit that takes longer than this makes every lock slow.
 const SLOW: Duration = Duration::from_millis(100);
@@ -30,11 +32,11 @@ pub(crate) async fn run(shared: &Arc<Shared>) -> Vec<Finding> {
         findings.push(version(session.name(*index), status.version()));
         findings.push(leader(session.name(*index), status));
     }
+    findings.extend(quorum(&session, &answering).await);
     if let Some((index, _)) = answering.first() {
-        findings.push(members(&session, *index).await);
         findings.push(alarms(&session, *index).await);
     }
-    findings.push(access(&session));
+    findings.push(access(&session, &answering).await);
     findings.extend(try_out(shared).await);
     // A store of which no endpoint answers is of no use; one that lacks some is.
     if !answering.is_empty() {
@@ -55,52 +57,6 @@ fn unreachable(session: &Session, index: usize, failed: Failed) -> Finding {
     Finding::new(severity, "endpoint", what, "no lock can be acquired through it", advice)
 }
 
-fn version(endpoint: &str, version: &str) -> Finding {
-    const CHECK: &str = "version";
-    let what = format!("{endpoint} is etcd {version}");
-    let advice = "update the server within its line";
-    match faults(version) {
-        Faults::None => Finding::good(CHECK, what),
-        Faults::KeepAlives => warning(CHECK, what, KEEP_ALIVES_MAY_LIE, advice),
-        Faults::OldLeaders => warning(CHECK, what, format!("{OLD_LEADERS_REVOKE}; {KEEP_ALIVES_MAY_LIE}"), advice),
-        Faults::Unknown => warning(
-            CHECK,
-            format!("{endpoint} says that it is version {version:?}"),
-            "this backend was tried with etcd 3.4",
-            "try it out before you depend on it",
-        ),
-    }
-}
-
-const KEEP_ALIVES_MAY_LIE: &str = "before 3.4.38, 3.5.23 and 3.6.5 a keep-alive may be answered well for a lease that \
-                                   was revoked; locks that are held are watched besides, which tells it";
-
-const OLD_LEADERS_REVOKE: &str = "before 3.4.31 and 3.5.13 a leader that stood still (a slow disk, a paused machine) and \
-                                  goes on revokes leases that were renewed with its successor: their locks are lost \
-                                  before their time, and granted to the next";
-
-/// What is known to be wrong with leases in a version.
-#[derive(Debug, PartialEq, Eq)]
-enum Faults {
-    None,
-    KeepAlives,
-    /// And keep-alives: they were mended later.
-    OldLeaders,
-    Unknown,
-}
-
-fn faults(version: &str) -> Faults {
-    let mut numbers = version.split(['.', '-', '+']).map(|part| part.parse::<u32>().ok());
-    match (numbers.next().flatten(), numbers.next().flatten(), numbers.next().flatten()) {
-        (Some(3), Some(4), Some(..31)) | (Some(3), Some(5), Some(..13)) => Faults::OldLeaders,
-        (Some(3), Some(4), Some(..38)) | (Some(3), Some(5), Some(..23)) | (Some(3), Some(6), Some(..5)) => {
-            Faults::KeepAlives
-        }
-        (Some(3), Some(4..), Some(_)) => Faults::None,
-        _ => Faults::Unknown,
-    }
-}
-
 fn leader(endpoint: &str, status: &StatusResponse) -> Finding {
     const CHECK: &str = "leader";
     if status.leader() != 0 {
@@ -113,26 +69,6 @@ fn leader(endpoint: &str, status: &StatusResponse) -> Finding {
         "nothing can be written: no lock can be acquired, renewed or released through it",
         "start most of the cluster's members: look with `etcdctl endpoint status --cluster`",
     )
-}
-
-async fn members(session: &Session, index: usize) -> Finding {
-    const CHECK: &str = "quorum";
-    let asked = session.ask(index, OPERATION, &|mut link| async move { link.client.member_list().await }).await;
-    let count = match asked {
-        Ok(list) => list.members().len(),
-        Err(failed) => return not_told(CHECK, &failed.into_error(OPERATION)),
-    };
-    let survives = count.saturating_sub(1) / 2;
-    let what = format!("of {count} members {survives} may fail");
-    if survives == 0 {
-        let why = "when one member is down no lock can be acquired, and those held are lost after their TTL";
-        return warning(CHECK, what, why, "run three members, or live with it");
-    }
-    if session.endpoints() == 1 {
-        let why = "only one endpoint is named: while that member is down, the others aren't asked";
-        return warning(CHECK, what, why, "name all endpoints: etcd://h1:2379,h2:2379,h3:2379");
-    }
-    Finding::good(CHECK, what)
 }
 
 async fn alarms(session: &Session, index: usize) -> Finding {
@@ -161,8 +97,19 @@ async fn alarms(session: &Session, index: usize) -> Finding {
     Finding::new(Severity::Unusable, CHECK, format!("alarms are raised: {raised:?}"), why, "replace that member")
 }
 
-fn access(session: &Session) -> Finding {
+async fn access(session: &Session, answering: &[(usize, StatusResponse)]) -> Finding {
     const CHECK: &str = "access";
+    for (index, _) in answering {
+        // There is one: it has just answered.
+        if session.link(*index, OPERATION).await.is_ok_and(|link| link.ignores_user) {
+            return warning(
+                CHECK,
+                format!("a user is named, and {} asks for none: authentication is off", session.name(*index)),
+                "whoever reaches the server can read and break every lock",
+                "turn it on: `etcdctl auth enable`",
+            );
+        }
+    }
     match (&session.settings.user, &session.settings.tls) {
         (Some((name, _)), Some(_)) => Finding::good(CHECK, format!("the user {name:?}, over TLS")),
         (None, Some(_)) => Finding::good(CHECK, "no user, over TLS"),
@@ -234,41 +181,16 @@ async fn acquire_and_release(shared: &Arc<Shared>) -> Result<(Ttl, Ttl), Backend
     Ok((asked, granted))
 }
 
-fn not_told(check: &'static str, error: &BackendError) -> Finding {
+pub(crate) fn not_told(check: &'static str, error: &BackendError) -> Finding {
     let advice = error.advice().unwrap_or("ask somebody who may").to_owned();
     warning(check, format!("it isn't told: {}", error.message()), "it couldn't be checked", advice)
 }
 
-fn warning(check: &'static str, what: impl Into<String>, why: impl Into<String>, advice: impl Into<String>) -> Finding {
+pub(crate) fn warning(
+    check: &'static str,
+    what: impl Into<String>,
+    why: impl Into<String>,
+    advice: impl Into<String>,
+) -> Finding {
     Finding::new(Severity::Warning, check, what, why, advice)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn versions_with_known_faults_of_leases_are_told() {
-        for (version, judged) in [
-            ("3.4.23", Faults::OldLeaders),
-            ("3.4.30", Faults::OldLeaders),
-            ("3.4.31", Faults::KeepAlives),
-            ("3.4.37", Faults::KeepAlives),
-            ("3.4.38", Faults::None),
-            ("3.5.12", Faults::OldLeaders),
-            ("3.5.13", Faults::KeepAlives),
-            ("3.5.22", Faults::KeepAlives),
-            ("3.5.23", Faults::None),
-            ("3.6.0", Faults::KeepAlives),
-            ("3.6.4", Faults::KeepAlives),
-            ("3.6.5", Faults::None),
-            ("3.7.0-rc.1", Faults::None),
-            ("3.3.27", Faults::Unknown),
-            ("", Faults::Unknown),
-        ] {
-            assert_eq!(faults(version), judged, "{version}");
-        }
-        let told = version("h1:2379", "3.4.23");
-        assert!(told.why().contains("3.4.31") && told.why().contains("3.4.38"), "{told:?}");
-    }
 }

@@ -102,13 +102,6 @@ pub(crate) fn look_at_one_member(place: &Place) -> Txn {
     Txn::new().and_then([TxnOp::get(place.key.clone(), Some(own)), TxnOp::get(place.queue.start(), Some(first))])
 }
 
-/// The answer of one member, if it has the store's revision. It may not: the member tells of a deletion a moment before its
-/// reads show it, and behind one address there may be several members.
-pub(crate) fn seen_since(response: &TxnResponse, revision: i64) -> Option<Seen> {
-    let has_it = response.header().is_some_and(|header| header.revision() >= revision);
-    has_it.then(|| seen(response))
-}
-
 pub(crate) fn seen(response: &TxnResponse) -> Seen {
     let mut gets = gets(response);
     let own = gets.next().and_then(|get| get.kvs().first().cloned());

@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use etcd_client::{Compare, CompareOp, GetOptions, KeyValue, Txn, TxnOp};
-use lock_core::{BackendError, Claim, LockKey, Operation, OwnerId, Release, Ttl};
+use lock_core::{BackendError, Claim, ErrorKind, LockKey, Operation, Outcome, OwnerId, Release, Ttl};
 
 use crate::admin::is_of_this_key_alone;
-use crate::backend::Shared;
+use crate::backend::{Shared, now};
 use crate::error::Failed;
+use crate::granting::HangsOn;
 use crate::leases::Spare;
 use crate::names::Place;
 use crate::owners::{Ahead, Owner, State, Watch};
@@ -34,13 +35,9 @@ impl Shared {
         let Some(known) = &keep.known else { return Ok(Release::NotHeld) };
         // Nobody else's deletion of its key was told.
         let is_holder = matches!(known.state, State::Holding(_)) && !matches!(known.watch, Watch::Deleted);
-        let answer = match (known.group.is_some(), known.unanswered, known.state) {
+        let answer = match (known.hangs_on.group().is_some(), known.unanswered, known.state) {
             (shared, 0, State::Holding(token)) => {
-                let txn = match self.successor(&session, known, &place, token).await {
-                    Some(next) => successor::hand_over(&place, token, &next),
-                    None => queue::leave_as_holder(&place, token),
-                };
-                let left = self.leave(&session, txn, is_holder).await?;
+                let left = self.let_go(&session, known, &place, token, is_holder).await?;
                 if !shared {
                     self.lease_is_free(&session, known, left).await?;
                 }
@@ -50,18 +47,22 @@ impl Shared {
             // it is written down that this owner has gone.
             (true, 1.., _) => {
                 let left = self.leave(&session, queue::leave(&place), is_holder).await?;
-                self.withdraw(&session, OPERATION, &place, known.ttl).await.or_error(OPERATION)?;
+                match self.withdraw(&session, OPERATION, &place, known.ttl).await {
+                    // Nor is the late request applied then. The group withdraws it once there is room again.
+                    Err(failed) if failed.is_out_of_space() => return Ok(left),
+                    withdrawn => withdrawn.or_error(OPERATION)?,
+                }
                 left
             }
             _ => {
                 let left = self.leave(&session, queue::leave(&place), is_holder).await?;
-                if let Some(lease) = known.lease {
+                if let Some(lease) = known.hangs_on.own() {
                     self.revoke(&session, OPERATION, lease).await.or_error(OPERATION)?;
                 }
                 left
             }
         };
-        if let Some(group) = keep.known.take().and_then(|known| known.group) {
+        if let Some(HangsOn::Shared(group)) = keep.known.take().map(|known| known.hangs_on) {
             group.leave(claim.owner());
         }
         Ok(answer)
@@ -74,12 +75,36 @@ impl Shared {
         known: &Owner,
         left: Release,
     ) -> Result<(), BackendError> {
-        let Some(id) = known.lease else { return Ok(()) };
+        let Some(id) = known.hangs_on.own() else { return Ok(()) };
         if left == Release::NotHeld {
             return self.revoke(session, OPERATION, id).await.or_error(OPERATION);
         }
         self.spare(session, Spare { id, ttl: known.ttl, kept_alive: known.kept_alive });
         Ok(())
+    }
+
+    /// A holder leaves the queue, and hands the lock over to the next one where that one is known.
+    async fn let_go(
+        &self,
+        session: &Session,
+        known: &Owner,
+        place: &Place,
+        token: i64,
+        is_holder: bool,
+    ) -> Result<Release, BackendError> {
+        let alone = queue::leave_as_holder(place, token);
+        let Some(next) = self.successor(session, known, place, token).await else {
+            return self.leave(session, alone, is_holder).await;
+        };
+        match self.leave(session, successor::hand_over(place, token, &next), is_holder).await {
+            // A server that is out of space refuses the touch of the next one's key. It takes a deletion.
+            Err(error) if error.kind() == ErrorKind::ResourceExhausted => {
+                let left = self.leave(session, alone, is_holder).await?;
+                let by_the_first_try = error.outcome() == Outcome::Unknown && is_holder;
+                Ok(if by_the_first_try { Release::Released } else { left })
+            }
+            left => left,
+        }
     }
 
     /// Leaves the queue; says whether the lock was ours until then.
@@ -163,6 +188,7 @@ impl Drop for PutBack<'_> {
         if let Some(mut known) = self.known.take() {
             // Not a holder any more, whatever became of this: it is neither renewed nor watched.
             (known.state, known.ahead) = (State::Asking, Ahead::Unknown);
+            known.asked = now();
             self.shared.owners.put_back(self.claim.owner(), known);
         }
     }

@@ -7,6 +7,7 @@ use lock_core::{BackendError, Lease, Operation, Renewal, Ttl};
 
 use crate::admin::is_of_this_key_alone;
 use crate::backend::{Shared, now};
+use crate::granting::HangsOn;
 use crate::owners::{State, Watch};
 use crate::session::{IntoError, Session};
 
@@ -24,9 +25,9 @@ impl Shared {
         let token = i64::try_from(lease.token().get()).unwrap_or(i64::MAX);
         let known = self.owners.with(lease.owner(), |known| {
             let is_holder = known.state == State::Holding(token) && !matches!(known.watch, Watch::Deleted);
-            (is_holder, matches!(known.watch, Watch::Live(_)), known.lease, known.group.clone())
+            (is_holder, matches!(known.watch, Watch::Live(_)), known.hangs_on.clone())
         });
-        let Some((is_holder, is_watched, own, group)) = known else {
+        let Some((is_holder, is_watched, hangs_on)) = known else {
             return Box::pin(self.renew_unknown(&session, lease, token)).await;
         };
         // In the queue, granted something else, or told that its key is gone.
@@ -34,16 +35,16 @@ impl Shared {
             return Ok(Renewal::Lost);
         }
         let sent = now();
-        let lives = match (group, own) {
-            (Some(group), _) => {
+        let lives = match hangs_on {
+            HangsOn::Shared(group) => {
                 let lives = Box::pin(self.extend(&session, OPERATION, &group)).await.or_error(OPERATION)?;
                 (lives && group.renewed(lease.owner(), sent)).then_some(lease.ttl())
             }
-            (None, Some(own)) => {
+            HangsOn::Own(own) | HangsOn::Granting(own) => {
                 let limit = session.limit().min(lease.ttl().get() / PART_OF_TTL);
                 session.keep_alives.renew(&session, OPERATION, own, limit).await.or_error(OPERATION)?
             }
-            (None, None) => None,
+            HangsOn::Nothing => None,
         };
         let Some(lives) = lives else { return Ok(Renewal::Lost) };
         self.owners.with(lease.owner(), |known| known.kept_alive = sent);

@@ -40,6 +40,8 @@ pub(crate) struct Link {
     pub(crate) kv: KvClient,
     pub(crate) lease: LeaseClient,
     pub(crate) watch: WatchClient,
+    /// A user is named, and this server asks for none.
+    pub(crate) ignores_user: bool,
 }
 
 /// An answer, and whether an earlier try of the same request may have been applied, too.
@@ -174,15 +176,16 @@ impl Session {
             Some((name, password)) => options.clone().with_user(name, password).with_auto_token_refresh(true),
             None => options.clone(),
         };
-        let client = match Client::from_channel(channel.clone(), Some(with_user)).await {
+        let (client, ignores_user) = match Client::from_channel(channel.clone(), Some(with_user)).await {
             // As etcdctl does: a password is no reason to refuse a server that asks for none.
             Err(Error::GRpcStatus(status)) if status.message().contains("authentication is not enabled") => {
-                Client::from_channel(channel, Some(options)).await
+                (Client::from_channel(channel, Some(options)).await, true)
             }
-            result => result,
+            result => (result, false),
         };
         let client = client.map_err(|error| error::failed(operation, self.name(index), error))?;
-        Ok(Link { kv: client.kv_client(), lease: client.lease_client(), watch: client.watch_client(), client })
+        let (kv, lease, watch) = (client.kv_client(), client.lease_client(), client.watch_client());
+        Ok(Link { client, kv, lease, watch, ignores_user })
     }
 }
 

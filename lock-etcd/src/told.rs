@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use crate::watch::{News, Touch};
+use crate::news::{News, Touch};
 
 /// So long at most, who saw one of the two events of a hand-over waits for the other. Seldom that long: a holder that stood
 /// in the queue hands over, unless it is killed; a waiter that gives up doesn't.
@@ -56,7 +56,7 @@ async fn soon<T>(told: &mut Told, find: impl Fn(&(Whose, News)) -> Option<T>) ->
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::watch::Deletion;
+    use crate::news::Deletion;
 
     #[tokio::test]
     async fn only_touch_and_deletion_of_one_revision_hand_over() {

@@ -7,11 +7,11 @@ use lock_core::{AcquireRequest, BackendError, Operation, Ttl};
 
 use crate::backend::Shared;
 use crate::error::Failed;
-use crate::names::Place;
+use crate::granting::HangsOn;
+use crate::names::{Place, lease_of};
 use crate::owners::Sending;
 use crate::queue;
 use crate::session::{Answer, IntoError, Session};
-use crate::value::{self, Arrival};
 
 const OPERATION: Operation = Operation::Acquire;
 
@@ -59,24 +59,39 @@ impl Shared {
         }
     }
 
-    /// Takes the lock with a lease that many locks share.
+    /// Takes the lock with a lease that many locks share. `None` when the owner has one of its own, or needs one.
     pub(crate) async fn take_in_a_group(
         self: &Arc<Self>,
         session: &Session,
         request: &AcquireRequest,
         ttl: Ttl,
-    ) -> Result<Sent, BackendError> {
-        let place = self.own_place(request);
-        let value = value::encode(request, ttl, Arrival::Takes);
+        value: &[u8],
+    ) -> Result<Option<Sent>, BackendError> {
+        let owner = request.owner();
+        let place = self.queue(request.key()).place(lease_of(owner));
         let mut tried = false;
         loop {
+            if self.owners.with(owner, |known| known.hangs_alone()) == Some(true) {
+                return Ok(None);
+            }
             let sending = self.owners.sending(request, ttl);
-            let before = self.group_of(request.owner());
+            let before = self.group_of(owner);
             let group = self.join_group(session, &request.claim(), ttl, before).await.or_error(OPERATION)?;
-            self.owners.with(request.owner(), |known| known.group = Some(group.clone()));
-            let answer = self.send(session, OPERATION, queue::take(&place, group.lease, value.clone())).await;
+            let is_member = self.owners.with(owner, |known| {
+                if !known.hangs_alone() {
+                    known.hangs_on = HangsOn::Shared(group.clone());
+                }
+                known.hangs_on.group().is_some()
+            });
+            if is_member != Some(true) {
+                // Another call of this owner lined up meanwhile.
+                group.leave(owner);
+                sending.answered_unless(false);
+                return Ok(None);
+            }
+            let answer = self.send(session, OPERATION, queue::take(&place, group.lease, value.to_vec())).await;
             if let Some(response) = sending.answer(answer, &mut tried).or_error(OPERATION)? {
-                return Ok(Sent { response, lives: ttl, tried_before: tried });
+                return Ok(Some(Sent { response, lives: ttl, tried_before: tried }));
             }
             // The group's lease ended just now; another is granted.
             group.is_gone();

@@ -3,16 +3,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use etcd_client::TxnResponse;
 use lock_core::{AcquireRequest, Attempt, BackendError, Operation, Ttl};
 
 use crate::acquire::held_by;
 use crate::backend::{Shared, now};
 use crate::error::Failed;
+use crate::granting::HangsOn;
 use crate::names::Place;
+use crate::news::Deletion;
 use crate::owners::{Owner, State};
 use crate::queue::{self, Seen};
 use crate::session::{IntoError, Link, Session};
-use crate::watch::Deletion;
 
 const OPERATION: Operation = Operation::Acquire;
 
@@ -31,7 +33,7 @@ impl Shared {
         let sent = now();
         let gone = self.owners.with(request.owner(), Owner::take_gone).flatten();
         let looking = self.look(session, &place, gone);
-        let (seen, lives) = tokio::join!(looking, self.keep_owner(session, request, &place));
+        let (seen, lives) = tokio::join!(looking, self.keep_owner(session, OPERATION, request));
         let (seen, lives) = (seen.or_error(OPERATION)?, lives.or_error(OPERATION)?);
         match (&seen.own, lives) {
             (Some(_), Some(lives)) if seen.is_ours() => {
@@ -72,7 +74,7 @@ impl Shared {
                 async move { link.kv.txn(txn).await }
             };
             let answer = session.ask(gone.endpoint, OPERATION, &ask).await;
-            if let Some(seen) = answer.ok().and_then(|answer| queue::seen_since(&answer, gone.revision)) {
+            if let Some(seen) = answer.ok().and_then(|answer| ours_since(&answer, gone.revision)) {
                 return Ok(seen);
             }
         }
@@ -80,17 +82,63 @@ impl Shared {
     }
 
     /// Keeps alive what an owner's key hangs on; `None` when that is gone.
-    async fn keep_owner(
+    pub(crate) async fn keep_owner(
         self: &Arc<Self>,
         session: &Session,
+        operation: Operation,
         request: &AcquireRequest,
-        place: &Place,
     ) -> Result<Option<Ttl>, Failed> {
-        let Some(group) = self.group_of(request.owner()) else {
-            return self.keep(session, OPERATION, place.lease).await;
+        match self.owners.with(request.owner(), |known| known.hangs_on.clone()).unwrap_or_default() {
+            HangsOn::Own(lease) | HangsOn::Granting(lease) => self.keep(session, operation, lease).await,
+            HangsOn::Shared(group) => {
+                let sent = now();
+                let lives = self.extend(session, operation, &group).await? && group.renewed(request.owner(), sent);
+                Ok(lives.then(|| request.ttl().round_up_to(Duration::from_secs(1))))
+            }
+            HangsOn::Nothing => Ok(None),
+        }
+    }
+}
+
+/// The answer of one member, if it proves that the lock is ours: it has the revision of the deletion, and the own place
+/// first. It may have less: the member tells of a deletion a moment before its reads show it, behind one address there may
+/// be several members, and one that lags may tell of an earlier deletion of that key, and not have the own place yet.
+fn ours_since(response: &TxnResponse, revision: i64) -> Option<Seen> {
+    let has_it = response.header().is_some_and(|header| header.revision() >= revision);
+    Some(queue::seen(response)).filter(|seen| has_it && seen.is_ours())
+}
+
+#[cfg(test)]
+mod tests {
+    use etcd_client::proto::{
+        PbKeyValue, PbRangeResponse, PbResponseHeader, PbResponseOp, PbTxnOpResponse, PbTxnResponse,
+    };
+
+    use super::*;
+
+    /// An answer as of a revision, with the own place created in that one and the first in this one, where they are there.
+    fn answer(revision: i64, places: [Option<i64>; 2]) -> TxnResponse {
+        let get = |place: Option<i64>| {
+            let kvs = place.map(|created| PbKeyValue {
+                key: format!("q/{created}").into_bytes(),
+                create_revision: created,
+                ..Default::default()
+            });
+            let range = PbRangeResponse { kvs: kvs.into_iter().collect(), ..Default::default() };
+            PbResponseOp { response: Some(PbTxnOpResponse::ResponseRange(range)) }
         };
-        let sent = now();
-        let lives = self.extend(session, OPERATION, &group).await? && group.renewed(request.owner(), sent);
-        Ok(lives.then(|| request.ttl().round_up_to(Duration::from_secs(1))))
+        let header = PbResponseHeader { revision, ..Default::default() };
+        let responses = places.map(get).to_vec();
+        TxnResponse(PbTxnResponse { header: Some(header), succeeded: true, responses })
+    }
+
+    #[test]
+    fn one_member_proves_a_grant_and_nothing_else() {
+        let mine = ours_since(&answer(9, [Some(5), Some(5)]), 9).expect("the own place is first");
+        assert_eq!(mine.own_revision(), 5);
+        assert!(ours_since(&answer(8, [Some(5), Some(5)]), 9).is_none(), "it doesn't have the deletion yet");
+        assert!(ours_since(&answer(9, [Some(5), Some(4)]), 9).is_none(), "another is first");
+        assert!(ours_since(&answer(9, [None, Some(4)]), 9).is_none(), "it may lag");
+        assert!(ours_since(&answer(9, [None, None]), 9).is_none());
     }
 }

@@ -11,13 +11,14 @@ use crate::acquire::given_up;
 use crate::backend::{LOOK_ANYWAY, Shared, now};
 use crate::error::timed_out;
 use crate::names::Place;
+use crate::news::News;
 use crate::owners::{Ahead, State};
 use crate::queue::{self, Before, Joined, Predecessor};
 use crate::session::{IntoError, Session};
 use crate::told::{Told, Whose, is_deleted_at, touched_at};
 use crate::transact::Sent;
 use crate::value::{self, Arrival};
-use crate::watch::{News, Of, Watching};
+use crate::watch::{Of, Watching};
 
 const OPERATION: Operation = Operation::Wait;
 
@@ -30,9 +31,9 @@ impl Shared {
         let Some(before) = self.line_up(&session, request, ttl).await? else { return Ok(()) };
         let place = self.own_place(request);
         let (tell, mut told) = mpsc::unbounded_channel();
-        let _own = watch(&session, Whose::Own, place.key.clone(), &tell).await?;
-        let _before = watch(&session, Whose::Before, before.key.clone(), &tell).await?;
-        both_live(&session, &mut told).await?;
+        let own = watch(&session, Whose::Own, place.key.clone(), &tell).await?;
+        let behind = watch(&session, Whose::Before, before.key.clone(), &tell).await?;
+        both_live(&session, [&own, &behind], &mut told).await?;
         loop {
             // What happened before the watches were in place, and what a silent one forgot.
             let read =
@@ -65,7 +66,7 @@ impl Shared {
                         Some((_, News::Broken(why))) => return Err(broken(&why)),
                         Some(_) | None => {}
                     },
-                    () = sleep(keep_at.since(now())) => self.keep_place(&session, request, &place).await?,
+                    () = sleep(keep_at.since(now())) => self.keep_place(&session, request).await?,
                     () = &mut look_anyway => break,
                 }
             }
@@ -111,6 +112,7 @@ impl Shared {
         request: &AcquireRequest,
         ttl: Ttl,
     ) -> Result<(Joined, Ttl), BackendError> {
+        self.leave_group_for_good(session, operation, request, ttl).await?;
         let sent = now();
         let value = value::encode(request, ttl, Arrival::Waits);
         let join = |place: &Place, lease| queue::join(place, lease, value.clone());
@@ -132,9 +134,9 @@ impl Shared {
         last.unwrap_or_else(now) + ttl.get() / 3
     }
 
-    async fn keep_place(&self, session: &Session, request: &AcquireRequest, place: &Place) -> Result<(), BackendError> {
+    async fn keep_place(self: &Arc<Self>, session: &Session, request: &AcquireRequest) -> Result<(), BackendError> {
         let sent = now();
-        if self.keep(session, OPERATION, place.lease).await.or_error(OPERATION)?.is_none() {
+        if self.keep_owner(session, OPERATION, request).await.or_error(OPERATION)?.is_none() {
             return Err(self.place_is_gone(request.owner(), OPERATION));
         }
         self.owners.with(request.owner(), |known| known.kept_alive = sent);
@@ -151,10 +153,11 @@ async fn watch(
     let (tell, of) = (tell.clone(), if whose == Whose::Own { Of::All } else { Of::Deletions });
     // Who has stopped waiting needs no news.
     let listener = Arc::new(move |news| drop(tell.send((whose, news))));
-    session.watches.watch(session, OPERATION, key, of, listener).await.or_error(OPERATION)
+    let stream = session.watches.stream(session, OPERATION).await.or_error(OPERATION)?;
+    session.watches.begin(&stream, key, of, listener).ok_or_else(|| broken("the stream of watches ended"))
 }
 
-async fn both_live(session: &Session, told: &mut Told) -> Result<(), BackendError> {
+async fn both_live(session: &Session, both: [&Watching; 2], told: &mut Told) -> Result<(), BackendError> {
     let limit: Duration = session.limit();
     let live = async {
         let mut live = 0;
@@ -169,11 +172,15 @@ async fn both_live(session: &Session, told: &mut Told) -> Result<(), BackendErro
         }
         Ok(())
     };
-    let index = session.index();
     timeout(limit, live).await.unwrap_or_else(|_| {
-        session.distrust(index);
-        session.move_on(index);
-        Err(timed_out(OPERATION, session.name(index), limit))
+        // Where the streams lead to: other calls may have moved on to another endpoint meanwhile.
+        let mut silent: Vec<usize> = both.into_iter().filter_map(Watching::endpoint).collect();
+        silent.dedup();
+        for index in &silent {
+            session.distrust(*index);
+            session.move_on(*index);
+        }
+        Err(timed_out(OPERATION, session.name(silent.first().copied().unwrap_or(session.index())), limit))
     })
 }
 

@@ -1,49 +1,16 @@
 //! Watching keys: any number of them over one stream.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 
-use etcd_client::{
-    Error, Event, EventType, KeyValue, WatchFilterType, WatchOptions, WatchRequestSender, WatchResponse,
-    WatchResponseStream,
-};
+use etcd_client::{Error, WatchFilterType, WatchOptions, WatchRequestSender, WatchResponseStream};
 use lock_core::Operation;
 use tokio::sync::mpsc;
 
 use crate::error::Failed;
+use crate::news::{Listener, Listeners, News, lock, take_in};
 use crate::session::{Link, Session};
 use crate::stream::{Slot, Stream};
-
-/// What a watch tells.
-#[derive(Debug, Clone)]
-pub(crate) enum News {
-    /// From now on a deletion will be told. Whatever was before must be read.
-    Live,
-    /// The key was deleted.
-    Deleted(Deletion),
-    /// The key was put again. Only told of where it is asked for.
-    Touched(Touch),
-    /// The watch is over: the stream broke, or the server ended it. Says why.
-    Broken(Arc<str>),
-}
-
-/// The revision of a deletion, and the endpoint behind which it is known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Deletion {
-    pub(crate) revision: i64,
-    pub(crate) endpoint: usize,
-}
-
-/// The revision of a put, and the one that created its key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Touch {
-    pub(crate) revision: i64,
-    pub(crate) created: i64,
-}
-
-/// Who hears of it. Called on the stream's task: must be quick.
-pub(crate) type Listener = Arc<dyn Fn(News) + Send + Sync>;
 
 /// One stream for all watches of a runtime, opened when the first is needed, and anew after it broke.
 #[derive(Default)]
@@ -53,9 +20,9 @@ pub(crate) struct Watches {
     last_id: AtomicI64,
 }
 
-type Listeners = Arc<Mutex<HashMap<i64, Listener>>>;
+pub(crate) type WatchStream = Arc<Stream<Request, Listeners>>;
 
-enum Request {
+pub(crate) enum Request {
     Watch(i64, Vec<u8>, Of),
     Cancel(i64),
 }
@@ -75,23 +42,26 @@ pub(crate) struct Watching {
 }
 
 impl Watches {
+    /// What watches are begun on.
+    pub(crate) async fn stream(&self, session: &Session, operation: Operation) -> Result<WatchStream, Failed> {
+        self.stream.get(session, operation, open).await
+    }
+
     /// Watches a key. No start revision is given: a watch that begins in the past is served by the
     /// server's slow loop, every 100 ms. So what happened before [`News::Live`] must be read.
-    pub(crate) async fn watch(
-        &self,
-        session: &Session,
-        operation: Operation,
-        key: Vec<u8>,
-        of: Of,
-        listener: Listener,
-    ) -> Result<Watching, Failed> {
-        let stream = self.stream.get(session, operation, open).await?;
+    ///
+    /// It waits for nothing and calls nobody, so that it can be noted under a lock which the listener takes as well: news
+    /// can't come before it is noted. `None` when the stream has ended.
+    pub(crate) fn begin(&self, stream: &WatchStream, key: Vec<u8>, of: Of, listener: Listener) -> Option<Watching> {
         let id = self.last_id.fetch_add(1, Ordering::Relaxed) + 1;
-        lock(&stream.listeners).insert(id, listener.clone());
-        if stream.send.send(Request::Watch(id, key, of)).is_err() && lock(&stream.listeners).remove(&id).is_some() {
-            listener(News::Broken("the stream of watches ended".into()));
+        lock(&stream.listeners).insert(id, listener);
+        let watching = Watching { id, stream: Arc::downgrade(stream) };
+        if stream.send.send(Request::Watch(id, key, of)).is_ok() {
+            return Some(watching);
         }
-        Ok(Watching { id, stream: Arc::downgrade(&stream) })
+        // Unless its end is being told just now: then that comes to nothing.
+        drop(watching);
+        None
     }
 
     /// Ends the stream if it leads to this endpoint.
@@ -103,8 +73,16 @@ impl Watches {
 fn open(endpoint: usize, link: Link) -> Stream<Request, Listeners> {
     let (send, requests) = mpsc::unbounded_channel();
     let listeners = Listeners::default();
-    let task = tokio::spawn(run(endpoint, link, requests, OnEnd(listeners.clone()))).abort_handle();
+    let task =
+        tokio::spawn(run(endpoint, link, Inbox { requests, listeners: OnEnd(listeners.clone()) })).abort_handle();
     Stream { endpoint, send, listeners, task }
+}
+
+impl Watching {
+    /// The endpoint that it leads to, unless its stream has ended.
+    pub(crate) fn endpoint(&self) -> Option<usize> {
+        self.stream.upgrade().map(|stream| stream.endpoint)
+    }
 }
 
 impl Drop for Watching {
@@ -115,6 +93,13 @@ impl Drop for Watching {
             drop(stream.send.send(Request::Cancel(self.id)));
         }
     }
+}
+
+/// Dropped in this order: nobody can ask for a watch any more when the listeners are told of the end, and so nobody is
+/// forgotten who asks just then.
+struct Inbox {
+    requests: mpsc::UnboundedReceiver<Request>,
+    listeners: OnEnd,
 }
 
 /// Tells all listeners of the end, however the stream's task ends.
@@ -136,11 +121,12 @@ impl Drop for OnEnd {
     }
 }
 
-async fn run(endpoint: usize, mut link: Link, mut requests: mpsc::UnboundedReceiver<Request>, listeners: OnEnd) {
-    let end = match begin(&mut link, &mut requests).await {
+async fn run(endpoint: usize, mut link: Link, mut inbox: Inbox) {
+    let Inbox { requests, listeners } = &mut inbox;
+    let end = match begin(&mut link, requests).await {
         Ok(Some((sender, responses))) => tokio::select! {
             end = read(endpoint, responses, &listeners.0) => end,
-            end = write(sender, &mut requests) => end,
+            end = write(sender, requests) => end,
         },
         Ok(None) => return,
         Err(error) => error,
@@ -196,35 +182,25 @@ async fn read(endpoint: usize, mut responses: WatchResponseStream, listeners: &L
     }
 }
 
-/// Passes a response on to who it is for. An error where the whole stream must begin anew.
-fn take_in(endpoint: usize, response: &WatchResponse, listeners: &Listeners) -> Option<Error> {
-    let id = response.watch_id();
-    if response.canceled() {
-        // Also the answer to a cancellation of ours; then nobody listens any more.
-        let listener = lock(listeners).remove(&id)?;
-        let why = match response.compact_revision() {
-            0 => response.cancel_reason().to_owned(),
-            revision => format!("the watch fell behind, and its past is compacted up to revision {revision}"),
-        };
-        let is_refused = why.contains("permission") || why.contains("auth");
-        listener(News::Broken(why.as_str().into()));
-        // The token that the stream was opened with may have expired.
-        return is_refused.then(|| Error::WatchError(why));
-    }
-    let listener = lock(listeners).get(&id).cloned()?;
-    if response.created() {
-        listener(News::Live);
-    }
-    if let Some(event) = response.events().iter().rfind(|event| event.event_type() == EventType::Delete) {
-        // One that can't be told by its revision is known nowhere.
-        let revision = event.kv().map_or(i64::MAX, KeyValue::mod_revision);
-        listener(News::Deleted(Deletion { revision, endpoint }));
-    } else if let Some(put) = response.events().last().and_then(Event::kv) {
-        listener(News::Touched(Touch { revision: put.mod_revision(), created: put.create_revision() }));
-    }
-    None
-}
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicBool;
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    use super::*;
+
+    /// Else a watch that is asked for just then is neither served nor told of the end.
+    #[tokio::test]
+    async fn stream_that_ends_takes_no_more_watches_when_it_tells_so() {
+        let (send, requests) = mpsc::unbounded_channel();
+        let (listeners, was_closed) = (Listeners::default(), Arc::new(AtomicBool::new(false)));
+        let (asks, notes) = (send.clone(), was_closed.clone());
+        let listener = move |_| notes.store(asks.is_closed(), Ordering::Relaxed);
+        lock(&listeners).insert(1, Arc::new(listener));
+        drop(Inbox { requests, listeners: OnEnd(listeners.clone()) });
+        assert!(was_closed.load(Ordering::Relaxed));
+        let task = tokio::spawn(async {}).abort_handle();
+        let stream = Arc::new(Stream { endpoint: 0, send, listeners: listeners.clone(), task });
+        let begun = Watches::default().begin(&stream, b"key".to_vec(), Of::All, Arc::new(|_| {}));
+        assert!(begun.is_none() && lock(&listeners).is_empty());
+    }
 }

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use lock_core::{ErrorKind, LockAdmin, LockBackend, Release, Severity};
 use lock_etcd::{EtcdBackend, EtcdBackendBuilder};
 use testbed::etcd::{Certificates, Etcd, EtcdOptions};
+use tokio::time::{sleep, timeout};
 
-use crate::support::{granted, request};
+use crate::support::{granted, request, seconds};
 
 async fn works(builder: EtcdBackendBuilder) {
     let client = builder.build().unwrap();
@@ -50,8 +51,8 @@ async fn mutual_tls_shows_a_certificate() {
 }
 
 /// A server with a root user, and a user who may use one prefix.
-fn with_users() -> Etcd {
-    let server = EtcdOptions::default().start().unwrap();
+fn with_users(options: EtcdOptions) -> Etcd {
+    let server = options.start().unwrap();
     let ctl = server.ctl().unwrap();
     for command in [
         vec!["user", "add", "root:rootpw"],
@@ -70,7 +71,7 @@ fn with_users() -> Etcd {
 
 #[tokio::test]
 async fn user_and_password_open_the_users_prefix_and_no_other() {
-    let server = with_users();
+    let server = with_users(EtcdOptions::default());
     let user = || EtcdBackend::builder(server.endpoints()).with_user("app", "s3cret");
     works(user().with_prefix("app/")).await;
     let findings = user().with_prefix("app/").build().unwrap().preflight().await;
@@ -97,7 +98,7 @@ async fn user_and_password_open_the_users_prefix_and_no_other() {
 /// The server keeps its tokens in memory: after a restart it knows none of them.
 #[tokio::test]
 async fn token_that_the_server_forgot_is_renewed() {
-    let mut server = with_users();
+    let mut server = with_users(EtcdOptions::default());
     let builder = EtcdBackend::builder(server.endpoints()).with_user("app", "s3cret").with_prefix("app/");
     let (locks, waiting) = (lock_core::Supervisor::new(builder.clone().build().unwrap()), builder.build().unwrap());
     let guard = locks.lock("kept").ttl(std::time::Duration::from_secs(10)).acquire().await.unwrap();
@@ -110,6 +111,27 @@ async fn token_that_the_server_forgot_is_renewed() {
     tokio::time::sleep(std::time::Duration::from_millis(500)).await;
     guard.release().await.unwrap();
     drop(next.await.unwrap().unwrap());
+}
+
+/// Each token ends two seconds after it was given, however much it is used. The stream of watches was opened with one.
+#[tokio::test]
+async fn token_that_expires_is_renewed_for_calls_and_for_watches() {
+    let secret = Certificates::make("client").unwrap();
+    let tokens = format!("--auth-token=jwt,priv-key={},sign-method=HS256,ttl=2s", secret.server().1.display());
+    let server = with_users(EtcdOptions::default().with_arguments([tokens]));
+    let builder = EtcdBackend::builder(server.endpoints()).with_user("app", "s3cret").with_prefix("app/");
+    let locks = lock_core::Supervisor::new(builder.build().unwrap());
+    let first = locks.lock("first").ttl(seconds(60)).acquire().await.unwrap();
+    // It is watched, and the token expires.
+    sleep(seconds(4)).await;
+    let second = locks.lock("second").ttl(seconds(60)).acquire().await.unwrap();
+    sleep(seconds(2)).await;
+    assert!(first.is_held() && second.is_held());
+    let root = server.ctl().unwrap().with_user("root", "rootpw");
+    for guard in [first, second] {
+        root.run(&["del", "--prefix", &format!("app/{}/", guard.key())]).unwrap();
+        timeout(seconds(5), guard.lost()).await.expect("told long before the next renewal");
+    }
 }
 
 #[tokio::test]

@@ -62,35 +62,6 @@ async fn fault_03_no_retry_succeeds_and_the_error_says_that_it_may_be_held() {
     until("the clean-up frees the lock", async || !is_held(&other, "doubt").await).await;
 }
 
-#[tokio::test]
-async fn fault_04_acquire_dropped_anywhere_leaves_nothing() {
-    let bed = Bed::new();
-    let (locks, other) = (bed.locks(), bed.client());
-    drop(locks.lock("warm").acquire().await.unwrap());
-    for micros in [0, 20, 100, 200, 400, 600, 800, 1_000, 1_500, 2_500] {
-        let name = format!("dropped-{micros}");
-        let acquired = timeout(Duration::from_micros(micros), locks.lock(&name).ttl(seconds(60)).acquire()).await;
-        drop(acquired);
-        until("the dropped acquire leaves no key", async || bed.queue(&name).is_empty()).await;
-        granted(&other, &request(&name, 60)).await;
-    }
-}
-
-#[tokio::test]
-async fn fault_04_wait_dropped_leaves_no_place() {
-    let bed = Bed::new();
-    let (locks, holder) = (bed.locks(), bed.client());
-    let held = request("wanted", 60);
-    granted(&holder, &held).await;
-    for millis in [0, 1, 3, 6, 12, 50] {
-        let waiting = locks.lock("wanted").ttl(seconds(60)).acquire();
-        assert!(timeout(Duration::from_millis(millis), waiting).await.is_err());
-        until("the dropped wait leaves no place", async || bed.queue("wanted").len() == 1).await;
-    }
-    holder.release(&held.claim()).await.unwrap();
-    granted(&bed.client(), &request("wanted", 60)).await;
-}
-
 /// The request is kept on its way, and arrives when its owner has long released, and another held the lock.
 async fn comes_late(shared: bool) {
     let bed = Bed::new();

@@ -113,3 +113,16 @@ async fn late_successor_is_told_as_well() {
     let grant = timeout(seconds(2), waiting).await.expect("served").unwrap().unwrap();
     assert!(grant.lives() < grant.ttl().get(), "it asked");
 }
+
+/// The touch of the next one's key is a put, which such a server refuses.
+#[tokio::test]
+async fn fault_42_server_out_of_space_frees_a_lock_that_somebody_stands_behind() {
+    let bed = Bed::of_little_space();
+    let (holder, held) = lined_up(&bed, "full").await;
+    let mut waiters = waiters(&bed, "full", 1).await;
+    bed.fill();
+    assert_eq!(holder.release(&held.claim()).await.unwrap(), Release::Released);
+    let (waiting, client, waits) = waiters.pop().unwrap();
+    timeout(seconds(2), waiting).await.expect("served").unwrap().unwrap();
+    assert_eq!(client.release(&waits.claim()).await.unwrap(), Release::Released);
+}

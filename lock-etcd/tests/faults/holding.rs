@@ -151,13 +151,11 @@ async fn fault_40_restart_of_the_server_loses_no_lock() {
 
 #[tokio::test]
 async fn fault_42_server_out_of_space_is_a_typed_error_and_what_is_held_can_be_kept_and_released() {
-    let server = EtcdOptions::default().with_arguments(["--quota-backend-bytes=300000"]).start().unwrap();
-    let client = lock_etcd::EtcdBackend::new(server.endpoints()).unwrap();
+    let bed = Bed::of_little_space();
+    let client = bed.client();
     let held = request("held", 60);
     let grant = granted(&client, &held).await;
-    let big = "x".repeat(100_000);
-    let full = (0..100).any(|n| server.ctl().unwrap().run(&["put", &format!("fill/{n}"), &big]).is_err());
-    assert!(full, "the quota is reached");
+    bed.fill();
     let error = client.try_acquire(&request("more", 60)).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::ResourceExhausted, "{error}");
     assert!(!error.is_transient() && error.advice().unwrap().contains("compact"), "{error}");

@@ -4,6 +4,9 @@
 mod access;
 mod acquiring;
 mod cluster;
+mod compaction;
+mod doctor;
+mod dropped;
 mod etcdctl;
 mod handing_over;
 mod holding;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use lock_core::{Attempt, LockBackend, Supervisor};
+use lock_core::{Attempt, LockAdmin, LockBackend, Supervisor};
 use lock_etcd::EtcdBackend;
 use testbed::etcd::EtcdOptions;
 use tokio::task::JoinSet;
@@ -101,4 +101,24 @@ async fn handoff_among_a_thousand_waiters_wakes_one() {
         assert!(told <= 2.0, "{told} events for hand-off {round}");
         assert!(waiters.try_join_next().is_none(), "somebody else was woken");
     }
+}
+
+/// A lease of many locks is asked for once, not for each of them.
+#[tokio::test]
+async fn list_asks_for_each_lease_once() {
+    let server = EtcdOptions::default().start().unwrap();
+    let sharing = EtcdBackend::builder(server.endpoints()).with_shared_leases().build().unwrap();
+    let client = EtcdBackend::new(server.endpoints()).unwrap();
+    for n in 0..100 {
+        granted(&sharing, &request(&format!("listed/{n}"), 60)).await;
+    }
+    for n in 100..150 {
+        granted(&client, &request(&format!("listed/{n}"), 60)).await;
+    }
+    let asked = || server.metric(0, "grpc_server_handled_total", "LeaseTimeToLive").unwrap();
+    let before = asked();
+    let listed = client.list("listed/").await.unwrap();
+    assert_eq!(listed.len(), 150);
+    assert!(listed.iter().all(|record| record.expires_in().is_some()), "{listed:?}");
+    assert!((asked() - before - 51.0).abs() < 0.5, "{} times", asked() - before);
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use lock_core::{AcquireRequest, Attempt, Grant, LockBackend, LockKey, Supervisor, Ttl};
 use lock_etcd::EtcdBackend;
-use testbed::etcd::{Etcd, Etcdctl};
+use testbed::etcd::{Etcd, EtcdOptions, Etcdctl};
 use testbed::proxy::Proxy;
 
 /// A server, and a prefix in it that no other test has.
@@ -48,6 +48,19 @@ impl Bed {
         let range = format!("{}{name}/", self.prefix);
         let text = self.ctl().run(&["get", "--prefix", &range, "--keys-only", "--sort-by=CREATE"]).unwrap();
         text.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect()
+    }
+
+    /// A server of its own that is soon out of space.
+    pub(crate) fn of_little_space() -> Self {
+        let server = EtcdOptions::default().with_arguments(["--quota-backend-bytes=300000"]).start().unwrap();
+        Self { server: Arc::new(server), prefix: unique() }
+    }
+
+    /// Raises the alarm NOSPACE.
+    pub(crate) fn fill(&self) {
+        let big = "x".repeat(100_000);
+        let full = (0..100).any(|n| self.ctl().run(&["put", &format!("fill/{n}"), &big]).is_err());
+        assert!(full, "the quota is reached");
     }
 
     /// Ends the lease of the place with this number in the queue.

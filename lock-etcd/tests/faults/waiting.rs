@@ -93,25 +93,6 @@ async fn fault_38_waiter_that_is_gone_when_its_turn_comes_is_never_granted_the_l
 }
 
 #[tokio::test]
-async fn fault_39_waiters_and_holders_survive_a_compaction() {
-    let bed = Bed::new();
-    let proxy = bed.proxy();
-    let (locks, others) = (bed.locks(), lock_core::Supervisor::new(bed.behind(&proxy)));
-    let guard = locks.lock("compacted").ttl(seconds(60)).acquire().await.unwrap();
-    let waiting = tokio::spawn(async move { others.lock("compacted").ttl(seconds(60)).acquire().await });
-    until("it waits", async || bed.queue("compacted").len() == 2).await;
-    let put = bed.ctl().run(&["put", &format!("{}other", bed.prefix), "x", "-w", "fields"]).unwrap();
-    let revision = put.lines().find_map(|line| line.strip_prefix("\"Revision\" : ")).unwrap().to_owned();
-    bed.ctl().run(&["compact", &revision]).unwrap();
-    // All that was watched is watched anew, after the past is gone.
-    proxy.reset();
-    sleep(Duration::from_millis(300)).await;
-    guard.release().await.unwrap();
-    let next = timeout(seconds(5), waiting).await.expect("served").unwrap().unwrap();
-    assert!(next.is_held());
-}
-
-#[tokio::test]
 async fn fault_43_waiter_in_the_middle_that_dies_wakes_one_and_grants_nothing() {
     let bed = Bed::new();
     let holder = bed.client();

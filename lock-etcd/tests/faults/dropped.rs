@@ -1,0 +1,115 @@
+//! Futures that are dropped at each of their await points: polled so many times, and never again.
+
+use std::future::poll_fn;
+use std::task::Poll;
+use std::time::Duration;
+
+use lock_core::{LockBackend, Supervisor};
+use tokio::time::{sleep, timeout};
+
+use crate::support::{Bed, granted, request, seconds, until};
+
+/// More than any of these futures is polled.
+const POLLS: u32 = 60;
+
+/// How a future that is polled a limited number of times ended.
+#[derive(PartialEq, Eq)]
+enum Polled {
+    Done,
+    Dropped,
+    /// It waits for something that doesn't come.
+    Waits,
+}
+
+async fn polled<F: Future>(limit: u32, future: F) -> Polled {
+    let (mut future, mut polls) = (Box::pin(future), 0);
+    let all = poll_fn(|context| {
+        polls += 1;
+        match future.as_mut().poll(context) {
+            Poll::Ready(output) => {
+                drop(output);
+                Poll::Ready(Polled::Done)
+            }
+            Poll::Pending if polls >= limit => Poll::Ready(Polled::Dropped),
+            Poll::Pending => Poll::Pending,
+        }
+    });
+    timeout(seconds(1), all).await.unwrap_or(Polled::Waits)
+}
+
+/// Nothing is left of the one that was dropped, also of what was on its way.
+async fn is_free(bed: &Bed, name: &str) {
+    until("nothing is left in the queue", async || bed.queue(name).is_empty()).await;
+    let (other, held) = (bed.client(), request(name, 60));
+    granted(&other, &held).await;
+    other.release(&held.claim()).await.unwrap();
+    sleep(Duration::from_millis(20)).await;
+    assert!(bed.queue(name).is_empty(), "{:?}", bed.queue(name));
+}
+
+/// With a connection and a lease to spare, or with neither.
+async fn acquire(is_warm: bool) {
+    let bed = Bed::new();
+    for polls in 1..=POLLS {
+        let (locks, name) = (bed.locks(), format!("dropped{polls}"));
+        if is_warm {
+            locks.lock("warm").ttl(seconds(60)).acquire().await.unwrap().release().await.unwrap();
+        }
+        let ended = polled(polls, locks.lock(&name).ttl(seconds(60)).acquire()).await;
+        is_free(&bed, &name).await;
+        if ended == Polled::Done {
+            assert!(polls > 3, "it has await points");
+            return;
+        }
+    }
+    panic!("not done after {POLLS} polls");
+}
+
+#[tokio::test]
+async fn fault_04_acquire_dropped_at_every_await_point_leaves_nothing() {
+    acquire(false).await;
+}
+
+#[tokio::test]
+async fn fault_04_acquire_with_a_spare_lease_dropped_at_every_await_point_leaves_nothing() {
+    acquire(true).await;
+}
+
+#[tokio::test]
+async fn fault_04_wait_dropped_at_every_await_point_leaves_no_place() {
+    let bed = Bed::new();
+    let (locks, holder, held) = (bed.locks(), bed.client(), request("wanted", 60));
+    granted(&holder, &held).await;
+    for polls in 1..=POLLS {
+        let ended = polled(polls, locks.lock("wanted").ttl(seconds(60)).acquire()).await;
+        until("no place is left", async || bed.queue("wanted").len() == 1).await;
+        if ended == Polled::Waits {
+            holder.release(&held.claim()).await.unwrap();
+            return is_free(&bed, "wanted").await;
+        }
+    }
+    panic!("still asking after {POLLS} polls");
+}
+
+/// The one before lets go while it waits: it is dropped before it is told, while it asks, and as it is granted the lock.
+#[tokio::test]
+async fn fault_04_wait_dropped_while_its_turn_comes_leaves_nothing() {
+    let bed = Bed::new();
+    let locks: Supervisor = bed.locks();
+    for polls in 1..=POLLS {
+        let (holder, name) = (bed.client(), format!("turn{polls}"));
+        let held = request(&name, 60);
+        granted(&holder, &held).await;
+        let waiting = polled(polls, locks.lock(&name).ttl(seconds(60)).acquire());
+        let letting_go = async {
+            sleep(Duration::from_millis(100)).await;
+            holder.release(&held.claim()).await.unwrap();
+        };
+        let (ended, ()) = tokio::join!(waiting, letting_go);
+        is_free(&bed, &name).await;
+        if ended == Polled::Done {
+            return;
+        }
+    }
+    panic!("not done after {POLLS} polls");
+}
