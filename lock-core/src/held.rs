@@ -230,6 +230,13 @@ impl HeldLease {
         state.is_live().then(|| renewal.map_or(state.over_at(), |at| at.min(state.over_at())))
     }
 
+    /// When it is over if nothing happens; `None` once it has ended. Only looks.
+    #[cfg(feature = "simulation")]
+    pub(crate) fn promised_until(&self) -> Option<Timestamp> {
+        let state = self.lock();
+        state.is_live().then(|| state.over_at())
+    }
+
     /// Ends the lease if it is over, without telling.
     pub(crate) fn look(&self) -> Option<News> {
         self.change(|_, _| ()).1

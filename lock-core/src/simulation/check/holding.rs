@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
+use super::disturbed::Disturbances;
 use crate::OwnerId;
 use crate::simulation::clock::{Nanos, nanos};
-use crate::simulation::history::{Disturbance, Event, Op, What};
+use crate::simulation::history::{Event, Op, What};
 use crate::simulation::trial::Phases;
 
 /// Everything that the checks look at.
@@ -23,8 +24,7 @@ pub(super) struct Story {
     pub(super) clock_went_back: Option<Nanos>,
     /// By how much that prolonged the leases of then.
     pub(super) prolonged: Nanos,
-    /// When something kept which client (`None`: all) from the store, or from running.
-    pub(super) disturbed: Vec<(Option<usize>, Disturbance, Nanos, Nanos)>,
+    pub(super) disturbed: Disturbances,
     pub(super) killed: HashMap<usize, Nanos>,
 }
 
@@ -88,11 +88,11 @@ impl Story {
             robbed: HashMap::new(),
             clock_went_back: None,
             prolonged: 0,
-            disturbed: Vec::new(),
+            disturbed: Disturbances::default(),
             killed: HashMap::new(),
         };
         let mut granted: HashMap<OwnerId, u64> = HashMap::new();
-        let mut shut_down = HashMap::new();
+        let (mut shut_down, mut disturbed) = (HashMap::new(), Vec::new());
         for Event { at, client, what } in events {
             let at = *at;
             match what {
@@ -116,7 +116,7 @@ impl Story {
                     }
                 }
                 What::Refused { owner, token } => drop(story.refused.entry((*owner, *token)).or_insert(at)),
-                What::Disturbed { what, until } => story.disturbed.push((*client, *what, at, *until)),
+                What::Disturbed { what, until } => disturbed.push((*client, *what, at, *until)),
                 What::ShuttingDown { supervisor } => drop(shut_down.insert((*client, *supervisor), at)),
                 What::Killed => story.killed.extend(client.map(|client| (client, at))),
                 What::Invoked { op, key, waits, limit, max_hold } => {
@@ -135,6 +135,7 @@ impl Story {
                 other => story.take(at, other),
             }
         }
+        story.disturbed = Disturbances::of(&disturbed);
         for acquisition in story.ops.values_mut() {
             if let Some(holding) = &mut acquisition.holding {
                 holding.shut_down = shut_down.get(&(Some(acquisition.client), holding.supervisor)).copied();

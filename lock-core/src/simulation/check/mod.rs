@@ -10,6 +10,7 @@ mod losses;
 mod max_hold;
 mod refused;
 mod resource;
+mod spans;
 mod tokens;
 
 use super::history::Event;
