@@ -75,8 +75,8 @@ pub(super) enum What {
     Held { op: Op, until: Nanos },
     /// Its holder has done its write, and waits for `lost()` from now on.
     Listens { op: Op },
-    /// The guard says that the lock is lost. `told`: by `lost()`, unasked.
-    Lost { op: Op, reason: &'static str, told: bool },
+    /// The guard says that the lock is lost. `told`: by `lost()`, unasked. `over`: when its lease was over, if not before.
+    Lost { op: Op, reason: &'static str, told: bool, over: Nanos },
     /// Before the guard is released, dropped, or given to a panic.
     LetGo { op: Op },
     /// After the release.

@@ -16,6 +16,8 @@ pub(super) struct Story {
     pub(super) ops: BTreeMap<Op, Acquisition>,
     /// The store's first grant to each owner, by key, in the order of time: when, to whom, its token.
     pub(super) grants: HashMap<String, Vec<(Nanos, OwnerId, u64)>>,
+    /// Where among the grants of which key each owner's grant with a token is.
+    pub(super) places: HashMap<(OwnerId, u64), (String, usize)>,
     /// When a client was first told that a lease isn't its any more, by owner and token.
     pub(super) refused: HashMap<(OwnerId, u64), Nanos>,
     /// When each owner's lease was taken away (`true`) or made to end too early.
@@ -54,6 +56,8 @@ pub(super) struct Holding {
     /// Since when its holder waits for the loss: who writes does not.
     pub(super) listened: Nanos,
     pub(super) lost: Option<(Nanos, &'static str, bool)>,
+    /// When its lease was over then, or its `max_hold`.
+    pub(super) over: Option<Nanos>,
     /// It said that the lock is held after it had said that it is lost.
     pub(super) revived: Option<Nanos>,
     pub(super) let_go: Option<Nanos>,
@@ -84,6 +88,7 @@ impl Story {
             healed: phases.healed,
             ops: BTreeMap::new(),
             grants: HashMap::new(),
+            places: HashMap::new(),
             refused: HashMap::new(),
             robbed: HashMap::new(),
             clock_went_back: None,
@@ -98,7 +103,9 @@ impl Story {
             match what {
                 What::Granted { key, owner, token } => {
                     if granted.insert(*owner, *token) != Some(*token) {
-                        story.grants.entry(key.clone()).or_default().push((at, *owner, *token));
+                        let grants = story.grants.entry(key.clone()).or_default();
+                        story.places.entry((*owner, *token)).or_insert_with(|| (key.clone(), grants.len()));
+                        grants.push((at, *owner, *token));
                     }
                 }
                 What::Robbed { owners } => {
@@ -174,6 +181,7 @@ impl Story {
                     looks: vec![(at, *until)],
                     listened: at,
                     lost: None,
+                    over: None,
                     revived: None,
                     let_go: None,
                     released: None,
@@ -194,46 +202,19 @@ impl Story {
                 holding.looks.push((at, *until));
             }
             What::Listens { .. } => holding.listened = at,
-            What::Lost { reason, told, .. } => drop(holding.lost.get_or_insert((at, reason, *told))),
+            What::Lost { reason, told, over, .. } => {
+                holding.lost.get_or_insert((at, reason, *told));
+                holding.over.get_or_insert(*over);
+            }
             What::LetGo { .. } => holding.let_go = Some(at),
             What::Released { answer, .. } => holding.released = Some((at, answer)),
             _ => {}
         }
     }
 
-    /// Which of the store's grants the holding stems from. An owner may have been granted the lock, lost it unnoticed,
-    /// and been granted it again while it still asked: with another token.
-    pub(super) fn own_grant(&self, acquisition: &Acquisition, holding: &Holding) -> Option<usize> {
-        let grants = self.grants.get(&acquisition.key)?;
-        grants.iter().position(|(_, owner, token)| *owner == holding.owner && *token == holding.token)
-    }
-
-    /// When the store granted it.
-    pub(super) fn granted(&self, acquisition: &Acquisition, holding: &Holding) -> Option<Nanos> {
-        let own = self.own_grant(acquisition, holding)?;
-        Some(self.grants[&acquisition.key][own].0)
-    }
-
     /// All that were granted, with their numbers.
     pub(super) fn holdings(&self) -> impl Iterator<Item = (Op, &Acquisition, &Holding)> {
         self.ops.iter().filter_map(|(op, acquisition)| Some((*op, acquisition, acquisition.holding.as_ref()?)))
-    }
-
-    /// Whether the store's own fault may have ended this owner's lease at this time, or let another in.
-    pub(super) fn excuses(&self, owner: OwnerId, at: Nanos) -> bool {
-        self.excuses_within(owner, at, at)
-    }
-
-    /// The same, at some time between these.
-    pub(super) fn excuses_within(&self, owner: OwnerId, from: Nanos, to: Nanos) -> bool {
-        let robbed = self.robbed.get(&owner).into_iter().flatten();
-        robbed.into_iter().any(|(robbed, _)| *robbed <= to && from <= robbed + self.ttl)
-    }
-
-    /// When this owner's lease was taken away for good, after this.
-    pub(super) fn gone(&self, owner: OwnerId, after: Nanos) -> Option<Nanos> {
-        let robbed = self.robbed.get(&owner).into_iter().flatten();
-        robbed.filter(|(at, gone)| *gone && *at >= after).map(|(at, _)| *at).next()
     }
 }
 

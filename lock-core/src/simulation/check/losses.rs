@@ -39,7 +39,8 @@ fn of_one(story: &Story, op: Op, acquisition: &Acquisition, holding: &Holding) -
         }
         // What is over, or known to be gone, is told then: whatever its holder asks or doesn't.
         let since = match reason {
-            "expired" | "max-hold" => Some(promised),
+            // Not what the last look promised: a renewal may have come since.
+            "expired" | "max-hold" => holding.over,
             "taken-away" => story.refused.get(&(holding.owner, holding.token)).copied(),
             _ => None,
         };
@@ -92,7 +93,7 @@ mod tests {
             event(2_002, What::Acquired { op: 0, owner, token, until: 12_000 * MS, supervisor: 0 }),
             event(listens, What::Listens { op: 0 }),
             event(4_000, What::Refused { owner, token }),
-            event(at, What::Lost { op: 0, reason, told }),
+            event(at, What::Lost { op: 0, reason, told, over: 12_000 * MS }),
         ];
         events.extend(
             disturbed.iter().map(|(what, from, to)| event(*from, What::Disturbed { what: *what, until: to * MS })),
@@ -149,5 +150,29 @@ mod tests {
     fn a_loss_that_is_seen_and_not_told_is_found() {
         let untold = found(&[], 2_002, (12_001, "seen", false));
         assert_eq!(untold, ["(b) #0 said at 12.0010 s that it is lost, and lost() didn't say so"]);
+    }
+
+    /// The store's clock jumped at 3 s, and within a TTL its holder was told of the loss; but it was stopped before it
+    /// could tell.
+    #[test]
+    fn a_loss_that_is_told_after_a_stop_has_its_cause_before_it() {
+        let owner = OwnerId::from_bytes([1; 16]);
+        let event = |at, client, what| Event { at: at * MS, client, what };
+        for (stop, found) in [(11_000, 0), (14_000, 1)] {
+            let events = [
+                event(
+                    1_000,
+                    Some(0),
+                    What::Invoked { op: 0, key: "k0".into(), waits: true, limit: None, max_hold: None },
+                ),
+                event(2_000, Some(0), What::Acquired { op: 0, owner, token: 7, until: 12_000 * MS, supervisor: 0 }),
+                event(3_000, None, What::ClockJumped { owners: vec![owner], back: 0 }),
+                event(stop, Some(0), What::Disturbed { what: Disturbance::Paused, until: 20_000 * MS }),
+                event(20_000, Some(0), What::Lost { op: 0, reason: "taken-away", told: true, over: 12_000 * MS }),
+            ];
+            let story = Story::of(&events, Phases::of(Duration::from_secs(10)));
+            let without_cause = check(&story).into_iter().filter(|found| found.starts_with("(e)"));
+            assert_eq!(without_cause.count(), found, "stopped at {stop}");
+        }
     }
 }

@@ -3,6 +3,7 @@
 mod calls;
 mod disturbed;
 mod exclusion;
+mod grants;
 mod handed_out;
 mod holding;
 mod liveness;

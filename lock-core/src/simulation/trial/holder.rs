@@ -42,7 +42,7 @@ impl Worker {
             tokio::select! {
                 biased;
                 loss = verdict.told() => {
-                    self.client.tell(What::Lost { op, reason: loss.reason().name(), told: true });
+                    self.tell_lost(op, held.guard(), Some(&loss));
                     break;
                 }
                 () = sleep(a_while) => {}
@@ -110,17 +110,22 @@ impl Worker {
             return true;
         }
         if !verdict.is_told() {
-            let told = verdict.now();
-            let reason = told.as_ref().map_or("seen", |loss| loss.reason().name());
-            self.client.tell(What::Lost { op, reason, told: told.is_some() });
+            self.tell_lost(op, guard, verdict.now().as_ref());
         }
         false
     }
 
+    fn tell_lost(&self, op: Op, guard: &LockGuard, told: Option<&LockLost>) {
+        let reason = told.map_or("seen", |loss| loss.reason().name());
+        let over = self.client.clock.true_at(guard.over_at().0);
+        self.client.tell(What::Lost { op, reason, told: told.is_some(), over });
+    }
+
     /// Writes down until when the lock is promised, without a question that the guard would notice.
     fn look_unseen(&self, op: Op, guard: &LockGuard) {
-        let (at, until) = (self.now(), guard.promised_until().map(|until| self.client.clock.true_at(until)));
-        if let Some(until) = until.filter(|until| *until > at) {
+        let (at, (until, has_ended)) = (self.now(), guard.over_at());
+        let until = self.client.clock.true_at(until);
+        if !has_ended && until > at {
             self.client.history.add(at, Some(self.client.number()), What::Held { op, until });
         }
     }
