@@ -70,6 +70,13 @@ impl LockGuard {
         self.lease.remaining()
     }
 
+    /// Until when the lock is ours if nothing more is heard, and whether it has been lost. Ends nothing that is over, as
+    /// every other question does: so the simulation sees what is told to those who don't ask.
+    #[cfg(feature = "simulation")]
+    pub(crate) fn over_at(&self) -> (crate::Timestamp, bool) {
+        self.lease.over_at()
+    }
+
     /// Waits until the lock is lost or the guard is gone. The future doesn't borrow the guard.
     ///
     /// It is told before the store can grant the lock to anyone else, unless this process isn't

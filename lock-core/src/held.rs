@@ -230,6 +230,13 @@ impl HeldLease {
         state.is_live().then(|| renewal.map_or(state.over_at(), |at| at.min(state.over_at())))
     }
 
+    /// When it is over if nothing happens, or was if it hasn't ended before; and whether it has ended. Only looks.
+    #[cfg(feature = "simulation")]
+    pub(crate) fn over_at(&self) -> (Timestamp, bool) {
+        let state = self.lock();
+        (state.over_at(), !state.is_live())
+    }
+
     /// Ends the lease if it is over, without telling.
     pub(crate) fn look(&self) -> Option<News> {
         self.change(|_, _| ()).1

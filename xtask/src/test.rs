@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::process::{Command, ExitCode, ExitStatus};
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
@@ -27,6 +28,14 @@ pub(crate) struct Options {
 
 /// Provides the servers, runs all tests, and then a short chaos. The exit code is that of what failed.
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
+    let began = Instant::now();
+    let code = run_all(options);
+    // A build is a part of it. Who reads the last lines of a log sees whether it stays within what is bearable.
+    println!("cargo xtask test: took {}", minutes(began.elapsed()));
+    code
+}
+
+fn run_all(options: &Options) -> Result<ExitCode> {
     let wanted = wanted(&options.packages);
     let servers = Servers::provide(&wanted)?;
     let containers = Containers::provide(&wanted, &servers);
@@ -52,6 +61,10 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         containers.tell();
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn minutes(time: Duration) -> String {
+    format!("{} min {} s", time.as_secs() / 60, time.as_secs() % 60)
 }
 
 /// The servers that the tests of these packages need; of no package: of all.
@@ -114,6 +127,11 @@ fn short_chaos() -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn times_are_told_in_minutes() {
+        assert_eq!(minutes(Duration::from_millis(754_900)), "12 min 34 s");
+    }
 
     #[test]
     fn servers_are_provided_for_the_packages_that_are_tested() {

@@ -1,5 +1,6 @@
 //! What a simulated program is given.
 
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use super::backend::SimulatedBackend;
 use super::clock::HostClock;
 use super::history::{History, What};
 use super::message::{Outbox, Sent};
+use super::process::panicked;
 use crate::{LockBackend, Supervisor, SupervisorBuilder};
 
 /// One client of a simulated store: a process on a host of its own, with clocks of its own.
@@ -48,6 +50,9 @@ impl Client {
     /// What is shared between clients must be touched in here and nowhere else. A client that was stopped after
     /// it had made sure of its lock is behind the others, and the simulation runs it so.
     ///
+    /// # Panics
+    /// When the deed does.
+    ///
     /// # Cancel safety
     /// Dropping the future takes nothing back once it was polled.
     pub async fn at_resource<T: Send + 'static>(&self, deed: impl FnOnce() -> T + Send + 'static) -> T {
@@ -55,6 +60,9 @@ impl Client {
     }
 
     /// As [`at_resource`](Self::at_resource), by a way that takes so much longer: a write that hangs in a buffer.
+    ///
+    /// # Panics
+    /// When the deed does.
     ///
     /// # Cancel safety
     /// As [`at_resource`](Self::at_resource).
@@ -64,14 +72,20 @@ impl Client {
         deed: impl FnOnce() -> T + Send + 'static,
     ) -> T {
         let (sender, result) = oneshot::channel();
+        let (history, number) = (self.history.clone(), self.number);
         let deed = Box::new(move || {
-            let done = deed();
+            // Else it would end the simulation, and not this client.
+            let done = catch_unwind(AssertUnwindSafe(deed));
+            if let Err(panic) = &done {
+                // Who asked may have gone away.
+                history.add_now(What::Failed { client: number, error: panicked(&**panic) });
+            }
             Box::new(move || drop(sender.send(done))) as Box<dyn FnOnce() + Send>
         });
         let sent = (self.clock.true_now(), Sent::ToResource { deed, delay });
         self.outbox.lock().unwrap_or_else(PoisonError::into_inner).push(sent);
         match result.await {
-            Ok(done) => done,
+            Ok(done) => done.unwrap_or_else(|panic| resume_unwind(panic)),
             Err(_) => std::future::pending().await,
         }
     }

@@ -12,6 +12,9 @@ use crate::{Clock, Timestamp};
 /// True time, in nanoseconds since the simulation began. No simulated program can read it.
 pub(super) type Nanos = u64;
 
+/// What the boot clock says when the process begins: it has counted since before.
+const BOOTED_BEFORE: Duration = Duration::from_secs(1);
+
 /// One host's clocks.
 ///
 /// The host's monotonic clock is the paused clock of its own tokio runtime, so every timer of the code under test
@@ -83,6 +86,12 @@ impl HostClock {
         at + self.state().to_true(nanos(duration))
     }
 
+    /// The true time at which the boot clock says this, if the host isn't suspended until then.
+    pub(super) fn true_at(&self, timestamp: Timestamp) -> Nanos {
+        let boot = timestamp.since(Timestamp::ZERO).saturating_sub(BOOTED_BEFORE);
+        self.state().to_true(nanos(boot))
+    }
+
     /// The host was suspended for so much true time.
     pub(super) fn add_suspend(&self, suspended: Nanos) {
         self.state().suspended += suspended;
@@ -148,8 +157,7 @@ impl Clock for HostClock {
                 }
             }
         }
-        // Not at zero: a boot clock has counted since before the process began.
-        Timestamp::new(Duration::from_secs(1) + Duration::from_nanos(now))
+        Timestamp::new(BOOTED_BEFORE + Duration::from_nanos(now))
     }
 }
 

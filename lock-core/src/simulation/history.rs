@@ -59,6 +59,8 @@ pub(super) enum What {
     /// A client was told that a lease isn't its any more.
     Refused { owner: OwnerId, token: u64 },
     // The programs
+    /// What this client did at a resource panicked there.
+    Failed { client: usize, error: String },
     /// A line of a user's program.
     Note(String),
     /// Before the call.
@@ -73,8 +75,8 @@ pub(super) enum What {
     Held { op: Op, until: Nanos },
     /// Its holder has done its write, and waits for `lost()` from now on.
     Listens { op: Op },
-    /// The guard says that the lock is lost. `told`: by `lost()`, unasked.
-    Lost { op: Op, reason: &'static str, told: bool },
+    /// The guard says that the lock is lost. `told`: by `lost()`, unasked. `over`: when its lease was over, if not before.
+    Lost { op: Op, reason: &'static str, told: bool, over: Nanos },
     /// Before the guard is released, dropped, or given to a panic.
     LetGo { op: Op },
     /// After the release.
@@ -175,6 +177,7 @@ impl fmt::Display for What {
             Self::ClockJumped { .. } => f.write_str("has its clock jump back"),
             Self::Healed => f.write_str("from now on nothing fails"),
             Self::Remain { key, owner } => write!(f, "still has \"{key}\" granted to {}", short(*owner)),
+            Self::Failed { client, error } => write!(f, "client {} {error}", fault::name(*client)),
             Self::Note(line) => f.write_str(line),
             Self::Invoked { op, key, waits, .. } => {
                 write!(f, "#{op} {} \"{key}\"", if *waits { "acquires" } else { "tries" })

@@ -1,5 +1,6 @@
 //! One simulated process: a tokio runtime of its own with a paused clock, stepped from outside.
 
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::pin::pin;
@@ -7,14 +8,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 
 use tokio::runtime::Runtime;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinHandle};
 use tokio::time::{Instant, advance, sleep_until};
 
 use super::client::Client;
 use super::clock::{HostClock, Nanos};
 use super::message::{Delivery, Outbox, Sent};
 
-/// What a client's program, or the question whether all is well, ends with. `?` turns any error into one.
+/// What a client's program, or the question whether all is well, ends with. `?` turns any error into one; a panic becomes
+/// one, too.
 pub type Ending = Result<(), Box<dyn std::error::Error + Send + Sync>>;
 
 /// Makes a client's program.
@@ -27,6 +29,8 @@ pub(super) struct Process {
     /// What reaches it, by true time.
     pub(super) inbox: BTreeMap<(Nanos, u64), Delivery>,
     running: Option<(Runtime, JoinHandle<Ending>)>,
+    /// How its program ended, if it did before its process.
+    ending: Option<Ending>,
     /// It doesn't run before; set while it is stopped or suspended.
     pub(super) asleep: Option<Sleep>,
 }
@@ -54,9 +58,9 @@ impl Process {
         let main = {
             let _inside = runtime.enter();
             clock.start();
-            tokio::spawn(body(client))
+            tokio::spawn(async move { body(client).await })
         };
-        Self { clock, outbox, inbox: BTreeMap::new(), running: Some((runtime, main)), asleep: None }
+        Self { clock, outbox, inbox: BTreeMap::new(), running: Some((runtime, main)), ending: None, asleep: None }
     }
 
     /// Whether its program has come to its end, or the process to its own.
@@ -115,18 +119,32 @@ impl Process {
         Ran { sent, stalled }
     }
 
-    /// Ends the process; answers how its program ended, if it did.
-    pub(super) fn kill(&mut self) -> Option<Ending> {
-        let (runtime, main) = self.running.take()?;
-        let ending = main.is_finished().then(|| match runtime.block_on(main) {
-            Ok(ending) => ending,
-            Err(error) => std::panic::resume_unwind(error.into_panic()),
-        });
+    /// Ends the process. A program that has come to its end before did.
+    pub(super) fn kill(&mut self) {
+        let Some((runtime, main)) = self.running.take() else { return };
+        if main.is_finished() {
+            let panicked = |error: JoinError| match error.try_into_panic() {
+                Ok(panic) => Err(panicked(&*panic).into()),
+                Err(error) => Err(error.into()),
+            };
+            self.ending = Some(runtime.block_on(main).unwrap_or_else(panicked));
+        }
         drop(runtime);
         self.outbox.lock().unwrap_or_else(PoisonError::into_inner).clear();
         self.inbox.clear();
-        ending
     }
+
+    /// How its program ended, if it did. The process is killed.
+    pub(super) fn end(&mut self) -> Option<Ending> {
+        self.kill();
+        self.ending.take()
+    }
+}
+
+/// What a program panicked with, in words.
+pub(super) fn panicked(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    format!("panicked: {}", text.unwrap_or("(with something that is no text)"))
 }
 
 fn deliver(inbox: &mut BTreeMap<(Nanos, u64), Delivery>, now: Nanos) {

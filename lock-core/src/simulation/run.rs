@@ -1,6 +1,5 @@
 //! Running programs under the faults of a seed.
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,10 +8,10 @@ use super::chance::Seeded;
 use super::client::Client;
 use super::clock::{HostClock, Nanos, nanos};
 use super::fault::{Fault, FaultKind};
-use super::history::{Event, History, fingerprint};
+use super::history::History;
+use super::outcome::Outcome;
 use super::plan;
 use super::process::{Body, Ending, Process, outbox};
-use super::shrink::shrink;
 use super::world::{Settings, World, host_clock};
 
 /// Clients of one simulated store, and the faults that they meet.
@@ -41,17 +40,6 @@ pub struct Simulation {
     faults_within: Duration,
     limit: Duration,
     bodies: Vec<Body>,
-}
-
-/// What came of a run.
-#[must_use = "a run says by this whether it went well"]
-#[derive(Debug)]
-pub struct Outcome {
-    seed: u64,
-    faults: Vec<Fault>,
-    events: Vec<Event>,
-    endings: Vec<Option<Ending>>,
-    killed: Vec<bool>,
 }
 
 impl Simulation {
@@ -115,10 +103,8 @@ impl Simulation {
         self
     }
 
-    /// Runs until all programs have ended or were killed, or until the [`limit`](Self::limit).
-    ///
-    /// # Panics
-    /// When a client's program does; with what it panicked.
+    /// Runs until all programs have ended or were killed, or until the [`limit`](Self::limit). A program that panics has
+    /// ended with an error.
     pub fn run(mut self) -> Outcome {
         let faults = self.faults.take().unwrap_or_else(|| self.planned());
         self.run_under(faults, None)
@@ -156,123 +142,10 @@ impl Simulation {
     }
 }
 
-/// Runs a simulation for each seed, and fails with the first seed whose run doesn't end well: its faults, and of
-/// these the fewest with which it still fails.
-///
-/// `build` is called for every run, several times for a seed that fails. It adds the clients and chooses the kinds
-/// of faults; what it returns is asked at the end, and says whether all is well with what the clients did.
-///
-/// ```
-/// use lock_core::simulation::{FaultKind, explore};
-/// use std::sync::{Arc, Mutex};
-///
-/// explore(0..20, |simulation| {
-///     let sum = Arc::new(Mutex::new(0));
-///     simulation.fault_kinds(&[FaultKind::Messages, FaultKind::Partitions]);
-///     for _ in 0..2 {
-///         let sum = sum.clone();
-///         simulation.client(|client| async move {
-///             let Ok(guard) = client.supervisor().lock("sum").acquire().await else { return Ok(()) };
-///             // Reading and writing are two steps: only the lock makes them one.
-///             let from = sum.clone();
-///             let read = client.at_resource(move || *from.lock().unwrap()).await;
-///             if guard.is_held() {
-///                 client.at_resource(move || *sum.lock().unwrap() = read + 1).await;
-///             }
-///             Ok(())
-///         });
-///     }
-///     move || if *sum.lock().unwrap() <= 2 { Ok(()) } else { Err("counted too often".into()) }
-/// });
-/// ```
-///
-/// # Panics
-/// When a run doesn't end well; the message has the seed.
-pub fn explore<A>(seeds: impl IntoIterator<Item = u64>, mut build: impl FnMut(&mut Simulation) -> A)
-where
-    A: FnOnce() -> Ending,
-{
-    let mut attempt = |seed, faults: Option<&[Fault]>| {
-        let mut simulation = Simulation::new(seed);
-        let all_is_well = build(&mut simulation);
-        if let Some(faults) = faults {
-            simulation.faults(faults.to_vec());
-        }
-        let outcome = simulation.run();
-        let failure = outcome.failures().next().or_else(|| all_is_well().err().map(|error| error.to_string()));
-        (outcome, failure)
-    };
-    for seed in seeds {
-        let (outcome, Some(_)) = attempt(seed, None) else { continue };
-        let number = outcome.faults.len();
-        let faults = shrink(outcome.faults, |faults| attempt(seed, Some(faults)).1.is_some());
-        let (outcome, failure) = attempt(seed, Some(&faults));
-        let log: Vec<String> = outcome.log().collect();
-        let faults: Vec<String> = faults.iter().map(|fault| format!("  {fault}")).collect();
-        panic!(
-            "seed {seed}: {}\n{}\nwith {} of {number} faults:\n{}",
-            failure.unwrap_or_default(),
-            log.join("\n"),
-            faults.len(),
-            faults.join("\n")
-        );
-    }
-}
-
 fn start(number: usize, clock: HostClock, history: History, body: Body) -> Process {
     let outbox = outbox();
     let backend =
         SimulatedBackend { outbox: outbox.clone(), clock: clock.clone(), client: number, history: history.clone() };
     let client = Client { number, clock: clock.clone(), outbox: outbox.clone(), backend: Arc::new(backend), history };
     Process::start(clock, outbox, client, body)
-}
-
-impl Outcome {
-    /// Whether every program that wasn't killed came to its end without an error.
-    pub fn ended_well(&self) -> bool {
-        self.failures().next().is_none()
-    }
-
-    /// A number that is the same for the same history, and hardly ever for another.
-    pub fn fingerprint(&self) -> u64 {
-        fingerprint(&self.events)
-    }
-
-    /// The faults of the run.
-    pub fn faults(&self) -> &[Fault] {
-        &self.faults
-    }
-
-    /// What happened, a line each.
-    pub fn log(&self) -> impl Iterator<Item = String> {
-        self.events.iter().map(ToString::to_string)
-    }
-
-    pub(super) fn events(&self) -> &[Event] {
-        &self.events
-    }
-
-    pub(super) fn into_events(self) -> Vec<Event> {
-        self.events
-    }
-
-    pub(super) fn failures(&self) -> impl Iterator<Item = String> {
-        self.endings.iter().enumerate().filter_map(|(client, ending)| {
-            let name = super::fault::name(client);
-            match ending {
-                Some(Err(error)) => Some(format!("client {name}: {error}")),
-                None if !self.killed[client] => Some(format!("client {name} has not come to its end")),
-                _ => None,
-            }
-        })
-    }
-}
-
-impl fmt::Display for Outcome {
-    /// The seed, what failed, and the faults.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "seed {}", self.seed)?;
-        self.failures().try_for_each(|failure| writeln!(f, "{failure}"))?;
-        self.faults.iter().try_for_each(|fault| writeln!(f, "  {fault}"))
-    }
 }

@@ -1,9 +1,7 @@
 //! Belief: from when to when a client rightly took a lock for its own.
 
-use std::collections::BTreeMap;
-
-use super::event::{Deed, Nanos};
-use super::history::{Grant, History, Op};
+use super::event::Nanos;
+use super::history::{Grant, Op};
 
 /// When an administrator took a grant away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -20,19 +18,6 @@ pub(super) struct Belief<'a> {
     pub(super) process: &'a super::history::Process,
     /// The administrative act that took it away.
     pub(super) hit: Option<Hit>,
-}
-
-/// The beliefs of all grants of a key, by their beginnings.
-pub(super) fn of_key<'a>(history: &'a History, key: &str) -> Vec<Belief<'a>> {
-    let hits = hits(history, key);
-    let mut beliefs: Vec<_> = (history.ops.iter().filter(|op| op.key == key))
-        .filter_map(|op| {
-            let grant = op.grant.as_ref()?;
-            Some(Belief { op, grant, process: &history.processes[op.process], hit: hits.get(&grant.token).copied() })
-        })
-        .collect();
-    beliefs.sort_by_key(|belief| belief.grant.returned);
-    beliefs
 }
 
 impl Belief<'_> {
@@ -58,21 +43,4 @@ impl Belief<'_> {
     pub(super) fn excused(&self, at: Nanos) -> bool {
         self.hit.is_some_and(|hit| at >= hit.before)
     }
-}
-
-/// What administrators took away from one key, by token. They know whom they hit, so that
-/// nobody else is excused.
-fn hits(history: &History, wanted: &str) -> BTreeMap<u64, Hit> {
-    let mut hits = BTreeMap::new();
-    for act in &history.acts {
-        let tokens = match &act.deed {
-            Deed::Broke { key, token } if key == wanted => std::slice::from_ref(token),
-            Deed::Removed { key, tokens } if key == wanted => tokens,
-            _ => continue,
-        };
-        for token in tokens {
-            hits.entry(*token).or_insert(Hit { before: act.before, after: act.after });
-        }
-    }
-    hits
 }

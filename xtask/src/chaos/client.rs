@@ -34,6 +34,9 @@ pub(crate) struct Options {
     /// When to begin nothing new, on the monotonic clock.
     #[arg(long)]
     until: Nanos,
+    /// From when on it does nothing that others suffer from.
+    #[arg(long)]
+    quiet_from: Nanos,
     /// How many tasks take locks at a time.
     #[arg(long)]
     tasks: u64,
@@ -46,6 +49,7 @@ pub(super) struct Client {
     pub(super) other: Arc<dyn Store>,
     pub(super) directory: PathBuf,
     pub(super) ttl: Duration,
+    pub(super) quiet_from: Nanos,
     journal: Journal,
     ops: Cell<u64>,
 }
@@ -59,8 +63,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     runtime.block_on(async {
         let journal = Journal::create(&options.directory.join(format!("{}.journal", options.name)))?;
         let Some((locks, other)) = connect(options, &journal).await else { return Ok(()) };
-        let (directory, ttl) = (options.directory.clone(), options.ttl);
-        let client = Client { locks, other, directory, ttl, journal, ops: Cell::new(0) };
+        let (directory, ttl, quiet_from) = (options.directory.clone(), options.ttl, options.quiet_from);
+        let client = Client { locks, other, directory, ttl, quiet_from, journal, ops: Cell::new(0) };
         let tasks = (0..2).map(|number| {
             let rng = Rng::with_seed(options.seed.wrapping_add(number << 32));
             let until = if number < options.tasks { options.until } else { 0 };
@@ -95,6 +99,11 @@ async fn connect(options: &Options, journal: &Journal) -> Option<(Supervisor, Ar
 impl Client {
     pub(super) fn tell(&self, op: u64, at: Nanos, what: What) {
         self.journal.add(&Line { at, op, what });
+    }
+
+    /// Whether the run's quiet end has come.
+    pub(super) fn is_quiet(&self) -> bool {
+        now() >= self.quiet_from
     }
 
     /// Tells that the store failed a call begun at `since`. Whether that is excused is for the checker.
@@ -136,6 +145,8 @@ impl Task<'_> {
         client.tell(op, now(), What::Invoked { key: key.to_string(), waits: way >= 3 });
         let answer = match way {
             0..=2 => Some(request.try_acquire().await),
+            // In the quiet everybody is served, so everybody waits for it.
+            3..=7 if client.is_quiet() => Some(request.wait_at_most(LONGEST_WAIT).acquire().await),
             3..=7 => {
                 Some(request.wait_at_most(LONGEST_WAIT.min(client.ttl * 16).mul_f64(self.rng.f64())).acquire().await)
             }

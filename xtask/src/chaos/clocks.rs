@@ -9,36 +9,31 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-/// Where distributions put the library.
-const PLACES: [&str; 4] = [
-    "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1",
-    "/usr/lib/aarch64-linux-gnu/faketime/libfaketime.so.1",
-    "/usr/lib64/faketime/libfaketime.so.1",
-    "/usr/lib/faketime/libfaketime.so.1",
-];
+use crate::servers::faketime;
 
 /// The clocks of a run's clients.
 pub(super) struct Clocks {
-    library: Option<&'static str>,
+    library: Option<PathBuf>,
     file: PathBuf,
 }
 
 impl Clocks {
-    /// Whether the library is there is told once, by [`Clocks::are_set`].
+    /// Whether the library is to be had is said here, once.
     pub(super) fn find(directory: &Path) -> Result<Self> {
-        let clocks = Self { library: library(), file: directory.join("clock") };
+        let library = faketime().inspect_err(|error| println!("chaos: no wall clock jumps: {error:#}"));
+        let clocks = Self { library: library.ok(), file: directory.join("clock") };
         std::fs::write(&clocks.file, "+0")?;
         Ok(clocks)
     }
 
     /// Whether clocks can be set on this machine.
-    pub(super) fn are_set() -> bool {
-        library().is_some()
+    pub(super) fn are_set(&self) -> bool {
+        self.library.is_some()
     }
 
     /// Gives every other client a clock that can be set.
     pub(super) fn give(&self, command: &mut Command, place: usize) {
-        if let Some(library) = self.library.filter(|_| place % 2 == 1) {
+        if let Some(library) = self.library.as_ref().filter(|_| place % 2 == 1) {
             command.env("LD_PRELOAD", library).env("FAKETIME_TIMESTAMP_FILE", &self.file);
             command.env("FAKETIME_CACHE_DURATION", "1");
             // The second name is that of newer versions.
@@ -58,8 +53,4 @@ impl Clocks {
         std::fs::rename(&new, &self.file)?;
         Ok(Some(ahead_ms))
     }
-}
-
-fn library() -> Option<&'static str> {
-    PLACES.into_iter().find(|place| Path::new(place).exists())
 }

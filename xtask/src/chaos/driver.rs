@@ -5,11 +5,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use distlock::{BreakOutcome, LockKey, LockRecord, Store};
 
 use super::Options;
 use super::client::nanos;
+use super::clocks::Clocks;
 use super::event::{Deed, Nanos};
 use super::fleet::Fleet;
 use super::ground::{Ground, Removal, Terms};
@@ -24,6 +25,10 @@ const TICK: Duration = Duration::from_millis(2);
 
 /// How long a look at a lock may take.
 const PATIENCE: Duration = Duration::from_millis(300);
+
+/// How long everybody is left alone at the end, once all is well: so often as long as somebody may wait for a lock that
+/// nobody holds.
+const QUIET: f64 = 1.5;
 
 /// How long clients have, at the end, to let go of what they hold: so many TTLs, and a grace for what hangs.
 const FAREWELL: (u32, Duration) = (6, Duration::from_secs(10));
@@ -41,10 +46,13 @@ struct Driver<'a> {
 pub(super) async fn drive(options: &Options, directory: &Path, journal: &Path, keys: &[LockKey]) -> Result<Done> {
     let ground = Ground::prepare(options.backend, directory, options.processes)?;
     let store = distlock::open(&ground.url()).await?;
-    let hazards = [OF_CLIENTS.to_vec(), ground.hazards(options.seed)].concat();
+    let clocks = Clocks::find(directory)?;
+    let hazards = [OF_CLIENTS.to_vec(), ground.hazards(options.seed, clocks.are_set())].concat();
     let urls = (0..options.processes).map(|place| ground.url_for(place)).collect();
     let until = now() + nanos(options.seconds());
-    let fleet = Fleet::start(options, directory, Journal::create(journal)?, urls, keys.len(), until)?;
+    let settled = until + nanos(Terms::of(options.backend).settles_within);
+    let end = settled + nanos(options.patience().mul_f64(QUIET));
+    let fleet = Fleet::start(options, directory, Journal::create(journal)?, urls, keys.len(), clocks, (until, end))?;
     let mut driver = Driver { store, ground, keys, fleet, done: Done::new() };
     for step in Plan::new(options.seed, options.processes, keys.len(), options.ttl(), hazards) {
         let at = now() + nanos(step.after);
@@ -56,6 +64,7 @@ pub(super) async fn drive(options: &Options, directory: &Path, journal: &Path, k
             *driver.done.entry(step.fault).or_default() += 1;
         }
     }
+    driver.quiet(end).await?;
     driver.farewell(options.ttl() * FAREWELL.0 + FAREWELL.1).await?;
     driver.look_what_is_left(options.ttl() * Terms::of(options.backend).reaped_within).await?;
     Ok(driver.done)
@@ -79,7 +88,23 @@ impl Driver<'_> {
         self.fleet.look()
     }
 
-    /// Mends everything, waits until all clients have ended, and kills those that don't.
+    /// Mends everything, and then lets the clients do what they want.
+    async fn quiet(&mut self, until: Nanos) -> Result<()> {
+        let mut is_told = false;
+        while now() < until {
+            let before = now();
+            self.look(true)?;
+            if !is_told && self.ground.is_well() && self.fleet.is_awake() {
+                self.fleet.tell(before, Deed::Quiet);
+                is_told = true;
+            }
+            tokio::time::sleep(TICK).await;
+        }
+        ensure!(is_told, "the store was not well again before the end");
+        Ok(())
+    }
+
+    /// Waits until all clients have ended, and kills those that don't.
     async fn farewell(&mut self, patience: Duration) -> Result<()> {
         let limit = now() + nanos(patience);
         while now() < limit && (self.fleet.is_running() || !self.ground.is_well()) {

@@ -88,6 +88,8 @@ pub(super) enum Deed {
     Well { what: String, place: Option<usize> },
     /// Set the wall clocks of half the clients.
     ClockSet { ahead_ms: i64 },
+    /// From here on nothing is done to anybody, and everything is well.
+    Quiet,
     /// Looked at a lock when all clients were gone.
     LeftBehind { key: String, owner: Option<String> },
 }

@@ -18,7 +18,8 @@ pub(super) struct Fleet {
     places: Vec<Place>,
     recipe: Recipe,
     journal: Journal,
-    until: Nanos,
+    /// From when on everybody is left alone.
+    quiet_from: Nanos,
 }
 
 /// Where one client after the other runs.
@@ -39,6 +40,7 @@ struct Recipe {
     seed: u64,
     ttl: Duration,
     keys: usize,
+    quiet_from: Nanos,
     until: Nanos,
     clocks: Clocks,
 }
@@ -50,12 +52,14 @@ impl Fleet {
         journal: Journal,
         urls: Vec<String>,
         keys: usize,
-        until: Nanos,
+        clocks: Clocks,
+        (quiet_from, until): (Nanos, Nanos),
     ) -> Result<Self> {
-        let (clocks, directory) = (Clocks::find(directory)?, directory.to_owned());
-        let recipe = Recipe { urls, directory, seed: options.seed, ttl: options.ttl(), keys, until, clocks };
+        let directory = directory.to_owned();
+        let (seed, ttl) = (options.seed, options.ttl());
+        let recipe = Recipe { urls, directory, seed, ttl, keys, quiet_from, until, clocks };
         let places = (0..options.processes).map(|_| Place { due: Some(0), ..Place::default() }).collect();
-        let mut fleet = Self { places, recipe, journal, until };
+        let mut fleet = Self { places, recipe, journal, quiet_from };
         fleet.look()?;
         Ok(fleet)
     }
@@ -63,6 +67,11 @@ impl Fleet {
     /// Whether some client runs.
     pub(super) fn is_running(&self) -> bool {
         self.places.iter().any(|place| place.child.is_some())
+    }
+
+    /// Whether nobody is stopped.
+    pub(super) fn is_awake(&self) -> bool {
+        self.places.iter().all(|place| place.child.is_none() || place.due.is_none())
     }
 
     /// Sets the wall clocks of half the clients; `by` decides to when.
@@ -140,7 +149,7 @@ impl Fleet {
     pub(super) fn look(&mut self) -> Result<()> {
         for place in 0..self.places.len() {
             let before = now();
-            let over = before >= self.until;
+            let over = before >= self.quiet_from;
             let due = self.places[place].due;
             let is_due = due.is_some_and(|due| before >= due);
             let process = self.name(place);
@@ -164,7 +173,7 @@ impl Fleet {
     }
 
     fn name(&self, place: usize) -> String {
-        format!("{}{}", names_in(place), self.places[place].generation)
+        format!("client-{place}.{}", self.places[place].generation)
     }
 
     fn spawn(&mut self, place: usize) -> Result<()> {
@@ -178,6 +187,7 @@ impl Fleet {
             .arg(&recipe.directory);
         command.args(["--seed", &seed.to_string(), "--ttl", &humantime::format_duration(recipe.ttl).to_string()]);
         command.args(["--keys", &recipe.keys.to_string(), "--until", &recipe.until.to_string()]);
+        command.args(["--quiet-from", &recipe.quiet_from.to_string()]);
         // Some have two tasks, which queue up within the process.
         command.args(["--tasks", if place.is_multiple_of(3) { "2" } else { "1" }]);
         recipe.clocks.give(&mut command, place);
@@ -189,9 +199,9 @@ impl Fleet {
     }
 }
 
-/// What the names of all clients begin with that run in a place, one after the other.
-pub(super) fn names_in(place: usize) -> String {
-    format!("client-{place}.")
+/// In which place a client with this name ran.
+pub(super) fn place_of(name: &str) -> Option<usize> {
+    name.strip_prefix("client-")?.split_once('.')?.0.parse().ok()
 }
 
 /// A failing run leaves nobody behind.

@@ -8,6 +8,7 @@ use anyhow::Result;
 use super::event::{Act, Deed, Line, Nanos, What};
 use super::journal;
 use super::resource::{Resource, Step};
+use super::span::{Span, merged, touching};
 
 /// All that is known of a run.
 #[derive(Debug, Default)]
@@ -39,35 +40,33 @@ pub(super) struct Failure {
 #[derive(Debug, Default)]
 pub(super) struct Process {
     pub(super) name: String,
+    /// Before it was started.
+    pub(super) started: Nanos,
     /// Before it ended, on purpose or by a kill.
     pub(super) gone: Option<Nanos>,
     /// The kill, if that is what ended it.
     pub(super) killed: Option<Nanos>,
-    /// When it may have been stopped: from before SIGSTOP to after SIGCONT.
-    pub(super) stops: Vec<(Nanos, Nanos)>,
+    /// When it may have been stopped: from before SIGSTOP to after SIGCONT. In order; no two touch.
+    pub(super) stops: Vec<Span>,
     /// When its way to the store was not what it should be. In order; no two touch.
-    pub(super) troubles: Vec<(Nanos, Nanos)>,
+    pub(super) troubles: Vec<Span>,
 }
 
 impl Process {
     /// Whether there was trouble at some time of these. One that was stopped till just before finds out only now
     /// what happened meanwhile.
     pub(super) fn troubled(&self, from: Nanos, to: Nanos) -> bool {
-        let just_before = from.saturating_sub(AFTERMATH)..=from;
-        let stop = self.stops.iter().rev().find(|stop| just_before.contains(&stop.1));
-        let from = stop.map_or(from, |stop| stop.0);
-        let first = self.troubles.partition_point(|trouble| trouble.1 < from);
-        self.troubles.get(first).is_some_and(|trouble| trouble.0 <= to)
+        let over = self.stops.partition_point(|stop| stop.1 <= from);
+        let stop = over.checked_sub(1).map(|last| self.stops[last]);
+        let just_before = stop.filter(|stop| stop.1 >= from.saturating_sub(AFTERMATH));
+        !touching(&self.troubles, (just_before.map_or(from, |stop| stop.0), to)).is_empty()
     }
 
     /// Whether it was stopped for a while in this span: the limits of its calls may have passed meanwhile.
     pub(super) fn stood_still(&self, from: Nanos, to: Nanos) -> bool {
-        self.stops.iter().any(|stop| stop.1.min(to).saturating_sub(stop.0.max(from)) >= STANDSTILL)
-    }
-
-    /// When it could not have been granted a lock: stopped, or in trouble. In order; no two touch.
-    pub(super) fn absences(&self) -> Vec<(Nanos, Nanos)> {
-        merged(self.stops.iter().chain(&self.troubles).copied().collect())
+        let within = touching(&self.stops, (from, to));
+        // A process has few calls under way at a time, so all of them together walk each stop a few times.
+        within.iter().any(|stop| stop.1.min(to).saturating_sub(stop.0.max(from)) >= STANDSTILL)
     }
 }
 
@@ -76,19 +75,6 @@ const AFTERMATH: Nanos = 3_000_000_000;
 
 /// A standstill that is shorter than this makes no call fail.
 const STANDSTILL: Nanos = 500_000_000;
-
-/// Spans by their beginnings, those that touch made one.
-pub(super) fn merged(mut spans: Vec<(Nanos, Nanos)>) -> Vec<(Nanos, Nanos)> {
-    spans.sort_unstable();
-    let mut merged: Vec<(Nanos, Nanos)> = Vec::new();
-    for (from, to) in spans {
-        match merged.last_mut() {
-            Some(last) if last.1 >= from => last.1 = last.1.max(to),
-            _ => merged.push((from, to)),
-        }
-    }
-    merged
-}
 
 /// One acquisition, from the call to the end of what it was granted.
 #[derive(Debug, Default)]
@@ -144,7 +130,7 @@ pub(super) fn load(directory: &Path, driver: &Path, keys: &[String]) -> Result<H
     for act in &acts {
         if let Deed::Started { process } = &act.deed {
             index.insert(process.clone(), history.processes.len());
-            history.processes.push(Process { name: process.clone(), ..Process::default() });
+            history.processes.push(Process { name: process.clone(), started: act.before, ..Process::default() });
         }
     }
     history.take_acts(&acts, &index);
@@ -168,6 +154,7 @@ impl History {
     fn take_acts(&mut self, acts: &[Act], index: &HashMap<String, usize>) {
         let mut stopped: HashMap<usize, Nanos> = HashMap::new();
         let mut troubles: HashMap<(&str, Option<usize>), Nanos> = HashMap::new();
+        let mut over: Vec<(Option<usize>, Span)> = Vec::new();
         for act in acts {
             match &act.deed {
                 Deed::Stopped { process } => {
@@ -192,10 +179,11 @@ impl History {
                 }
                 Deed::Well { what, place } => {
                     if let Some(from) = troubles.remove(&(what.as_str(), *place)) {
-                        self.trouble(*place, from, act.after);
+                        over.push((*place, (from, act.after)));
                     }
                 }
-                Deed::ClockSet { .. }
+                Deed::Quiet
+                | Deed::ClockSet { .. }
                 | Deed::Started { .. }
                 | Deed::Broke { .. }
                 | Deed::Spared { .. }
@@ -206,21 +194,21 @@ impl History {
         for (process, from) in stopped {
             self.processes[process].stops.push((from, Nanos::MAX));
         }
-        for ((_, place), from) in troubles {
-            self.trouble(place, from, Nanos::MAX);
-        }
-        for process in &mut self.processes {
-            process.troubles = merged(std::mem::take(&mut process.troubles));
-        }
+        over.extend(troubles.into_iter().map(|((_, place), from)| (place, (from, Nanos::MAX))));
+        self.take_troubles(&over);
     }
 
-    /// Puts a trouble down with each process that it is about: all, or those of one place.
-    fn trouble(&mut self, place: Option<usize>, from: Nanos, to: Nanos) {
-        let affected = self.processes.iter_mut().filter(|process| {
-            let place = place.map(super::fleet::names_in);
-            place.is_none_or(|prefix| process.name.starts_with(&prefix))
-        });
-        affected.for_each(|process| process.troubles.push((from, to)));
+    /// Puts each trouble down with the processes that it is about: those that ran then, in one place or in all.
+    fn take_troubles(&mut self, troubles: &[(Option<usize>, Span)]) {
+        let mut by_place: HashMap<Option<usize>, Vec<Span>> = HashMap::new();
+        for process in &mut self.processes {
+            let place = super::fleet::place_of(&process.name);
+            let here = by_place.entry(place).or_insert_with(|| {
+                let here = troubles.iter().filter(|(whose, _)| whose.is_none() || *whose == place);
+                merged(here.map(|(_, span)| *span).collect())
+            });
+            process.troubles = touching(here, (process.started, process.gone.unwrap_or(Nanos::MAX))).to_vec();
+        }
     }
 
     fn take_lines(&mut self, process: usize, lines: Vec<Line>) {

@@ -1,5 +1,7 @@
 //! What a client does while it holds a lock: the good, the careless and the hung.
 
+use std::time::Duration;
+
 use anyhow::Result;
 use distlock::{Claim, LockGuard, ReleaseError};
 
@@ -40,6 +42,7 @@ pub(super) async fn hold(task: &mut Task<'_>, op: u64, guard: LockGuard) -> Resu
         look_at_it(task, op, &guard).await?;
     }
     match end {
+        End::Exit | End::Block | End::UntilLost if client.is_quiet() => {}
         End::UntilLost => {
             let enough = now() + nanos(client.ttl) * 3;
             while is_held(task, op, &guard) && now() < enough {
@@ -55,7 +58,8 @@ pub(super) async fn hold(task: &mut Task<'_>, op: u64, guard: LockGuard) -> Resu
             std::process::exit(0);
         }
         End::Block => {
-            std::thread::sleep(client.ttl.mul_f64(0.5 + 1.5 * task.rng.f64()));
+            let until = now() + nanos(client.ttl.mul_f64(0.5 + 1.5 * task.rng.f64()));
+            std::thread::sleep(Duration::from_nanos(until.min(client.quiet_from).saturating_sub(now())));
             increment(task, op, &guard, &resource).await?;
         }
         End::Release | End::Drop => {}

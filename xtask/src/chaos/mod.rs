@@ -10,6 +10,7 @@ mod client;
 mod clocks;
 mod driver;
 mod event;
+mod facts;
 mod fleet;
 mod ground;
 mod history;
@@ -18,6 +19,7 @@ mod journal;
 mod plan;
 mod report;
 mod resource;
+mod span;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -73,6 +75,11 @@ impl Options {
         self.ttl.unwrap_or(ground::Terms::of(self.backend).ttl)
     }
 
+    /// How long somebody may wait for a lock in which nobody believes.
+    fn patience(&self) -> Duration {
+        self.ttl() * ground::Terms::of(self.backend).reaped_within + GRACE
+    }
+
     fn seconds(&self) -> Duration {
         Duration::from_secs(self.seconds)
     }
@@ -89,9 +96,6 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         options.ttl(),
         options.seed
     );
-    if !clocks::Clocks::are_set() {
-        println!("chaos: no wall clock jumps, for libfaketime is not installed");
-    }
     let directory = tempfile::Builder::new().prefix("distlock-chaos-").tempdir().context("a directory for the logs")?;
     let driver_journal = directory.path().join("driver.journal");
     let names: Vec<String> = (0..options.keys).map(|number| format!("k{number}")).collect();
@@ -100,10 +104,11 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let judged = runtime.block_on(driver::drive(options, directory.path(), &driver_journal, &keys)).and_then(|done| {
         let history = history::load(directory.path(), &driver_journal, &names)?;
         let terms = ground::Terms::of(options.backend);
-        let nanos = client::nanos(options.ttl() * terms.reaped_within + GRACE);
+        let nanos = client::nanos(options.patience());
         let patience = check::Patience { nanos, waiters_may_hold: terms.waiters_may_hold };
-        let found = check::violations(&history, patience);
-        print!("{}", report::table(&history, &done, &found));
+        let facts = facts::Facts::of(&history);
+        let found = check::violations(&facts, patience);
+        print!("{}", report::table(&facts, &done, &found));
         Ok(found)
     });
     let found = match judged {

@@ -5,12 +5,12 @@ use std::fmt::Write;
 use super::check::{Invariant, Violation, takeovers, unavailability};
 use super::driver::Done;
 use super::event::Nanos;
-use super::history::History;
+use super::facts::Facts;
 use super::plan::Fault;
 
 /// What a run came to, for people.
-pub(super) fn table(history: &History, done: &Done, found: &[Violation]) -> String {
-    let mut text = String::new();
+pub(super) fn table(facts: &Facts, done: &Done, found: &[Violation]) -> String {
+    let (history, mut text) = (facts.history, String::new());
     let mut row = |name: &str, value: String| writeln!(text, "  {name:<26} {value}").expect("text takes all");
     let grants: Vec<_> = history.ops.iter().filter_map(|op| op.grant.as_ref()).collect();
     let writes: usize =
@@ -27,13 +27,13 @@ pub(super) fn table(history: &History, done: &Done, found: &[Violation]) -> Stri
     for fault in Fault::ALL {
         row(&format!("  {}", fault.name()), done.get(&fault).copied().unwrap_or_default().to_string());
     }
-    let mut took: Vec<Nanos> = history.resources.iter().flat_map(|(key, _)| takeovers(history, key)).collect();
+    let mut took: Vec<Nanos> = history.resources.iter().flat_map(|(key, _)| takeovers(facts, key)).collect();
     took.sort_unstable();
     let middle = took.get(took.len() / 2).copied().map_or_else(|| "-".to_owned(), ms);
     let most = took.last().copied().map_or_else(|| "-".to_owned(), ms);
     row("takeovers after a kill", format!("{}, p50 {middle}, max {most}", took.len()));
     for (key, _) in &history.resources {
-        let longest = unavailability(history, key);
+        let longest = unavailability(facts, key);
         let told = longest.map(|gap| format!("{}, at {}", ms(gap.to - gap.from), ms(gap.from - history.start)));
         row(&format!("unavailable, {key}"), told.unwrap_or_else(|| "-".to_owned()));
     }

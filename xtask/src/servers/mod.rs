@@ -8,6 +8,8 @@ mod advice;
 mod apt;
 mod command;
 mod engine;
+#[cfg(unix)]
+mod faketime;
 mod fetch;
 mod images;
 mod libraries;
@@ -18,6 +20,8 @@ mod tree;
 
 pub(crate) use command::{Options, images, servers};
 pub(crate) use engine::Engine;
+#[cfg(unix)]
+pub(crate) use faketime::faketime;
 pub(crate) use images::{Made, make};
 pub(crate) use program::Server;
 

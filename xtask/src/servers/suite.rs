@@ -60,7 +60,7 @@ pub(super) struct Suite {
 
 impl Suite {
     /// The suite of this system.
-    fn native() -> Result<Self> {
+    pub(super) fn native() -> Result<Self> {
         match System::here() {
             System::Debian { suite } => Self::of_mirror(&suite, &suite, "main", "debian"),
             System::Ubuntu { suite } => Self::of_mirror(&suite, &suite, "main universe", "ubuntu"),

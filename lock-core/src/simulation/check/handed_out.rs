@@ -6,7 +6,7 @@
 
 use super::disturbed::PROMPT;
 use super::holding::{Acquisition, Holding, Story, s};
-use crate::simulation::history::{Disturbance, Op};
+use crate::simulation::history::Op;
 
 pub(super) fn check(story: &Story) -> Vec<String> {
     story.holdings().filter_map(|(op, acquisition, holding)| of_one(story, op, acquisition, holding)).collect()
@@ -18,19 +18,12 @@ fn of_one(story: &Story, op: Op, acquisition: &Acquisition, holding: &Holding) -
     is_over.then(|| format!("(b) #{op} was handed out at {} with nothing left", s(at)))
 }
 
-impl Story {
-    /// Whether the client was stopped in the midst of a step between these.
-    fn was_stalled(&self, client: usize, from: u64, to: u64) -> bool {
-        self.disturbances(client, from, to).any(|(what, _)| what == Disturbance::Stalled)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::OwnerId;
     use crate::simulation::clock::Nanos;
-    use crate::simulation::history::{Event, What};
+    use crate::simulation::history::{Disturbance, Event, What};
     use crate::simulation::trial::Phases;
 
     const SECOND: Nanos = 1_000_000_000;

@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
+use super::disturbed::Disturbances;
 use crate::OwnerId;
 use crate::simulation::clock::{Nanos, nanos};
-use crate::simulation::history::{Disturbance, Event, Op, What};
+use crate::simulation::history::{Event, Op, What};
 use crate::simulation::trial::Phases;
 
 /// Everything that the checks look at.
@@ -15,6 +16,8 @@ pub(super) struct Story {
     pub(super) ops: BTreeMap<Op, Acquisition>,
     /// The store's first grant to each owner, by key, in the order of time: when, to whom, its token.
     pub(super) grants: HashMap<String, Vec<(Nanos, OwnerId, u64)>>,
+    /// Where among the grants of which key each owner's grant with a token is.
+    pub(super) places: HashMap<(OwnerId, u64), (String, usize)>,
     /// When a client was first told that a lease isn't its any more, by owner and token.
     pub(super) refused: HashMap<(OwnerId, u64), Nanos>,
     /// When each owner's lease was taken away (`true`) or made to end too early.
@@ -23,8 +26,7 @@ pub(super) struct Story {
     pub(super) clock_went_back: Option<Nanos>,
     /// By how much that prolonged the leases of then.
     pub(super) prolonged: Nanos,
-    /// When something kept which client (`None`: all) from the store, or from running.
-    pub(super) disturbed: Vec<(Option<usize>, Disturbance, Nanos, Nanos)>,
+    pub(super) disturbed: Disturbances,
     pub(super) killed: HashMap<usize, Nanos>,
 }
 
@@ -54,6 +56,8 @@ pub(super) struct Holding {
     /// Since when its holder waits for the loss: who writes does not.
     pub(super) listened: Nanos,
     pub(super) lost: Option<(Nanos, &'static str, bool)>,
+    /// When its lease was over then, or its `max_hold`.
+    pub(super) over: Option<Nanos>,
     /// It said that the lock is held after it had said that it is lost.
     pub(super) revived: Option<Nanos>,
     pub(super) let_go: Option<Nanos>,
@@ -84,21 +88,24 @@ impl Story {
             healed: phases.healed,
             ops: BTreeMap::new(),
             grants: HashMap::new(),
+            places: HashMap::new(),
             refused: HashMap::new(),
             robbed: HashMap::new(),
             clock_went_back: None,
             prolonged: 0,
-            disturbed: Vec::new(),
+            disturbed: Disturbances::default(),
             killed: HashMap::new(),
         };
         let mut granted: HashMap<OwnerId, u64> = HashMap::new();
-        let mut shut_down = HashMap::new();
+        let (mut shut_down, mut disturbed) = (HashMap::new(), Vec::new());
         for Event { at, client, what } in events {
             let at = *at;
             match what {
                 What::Granted { key, owner, token } => {
                     if granted.insert(*owner, *token) != Some(*token) {
-                        story.grants.entry(key.clone()).or_default().push((at, *owner, *token));
+                        let grants = story.grants.entry(key.clone()).or_default();
+                        story.places.entry((*owner, *token)).or_insert_with(|| (key.clone(), grants.len()));
+                        grants.push((at, *owner, *token));
                     }
                 }
                 What::Robbed { owners } => {
@@ -116,7 +123,7 @@ impl Story {
                     }
                 }
                 What::Refused { owner, token } => drop(story.refused.entry((*owner, *token)).or_insert(at)),
-                What::Disturbed { what, until } => story.disturbed.push((*client, *what, at, *until)),
+                What::Disturbed { what, until } => disturbed.push((*client, *what, at, *until)),
                 What::ShuttingDown { supervisor } => drop(shut_down.insert((*client, *supervisor), at)),
                 What::Killed => story.killed.extend(client.map(|client| (client, at))),
                 What::Invoked { op, key, waits, limit, max_hold } => {
@@ -135,6 +142,7 @@ impl Story {
                 other => story.take(at, other),
             }
         }
+        story.disturbed = Disturbances::of(&disturbed);
         for acquisition in story.ops.values_mut() {
             if let Some(holding) = &mut acquisition.holding {
                 holding.shut_down = shut_down.get(&(Some(acquisition.client), holding.supervisor)).copied();
@@ -173,6 +181,7 @@ impl Story {
                     looks: vec![(at, *until)],
                     listened: at,
                     lost: None,
+                    over: None,
                     revived: None,
                     let_go: None,
                     released: None,
@@ -193,46 +202,19 @@ impl Story {
                 holding.looks.push((at, *until));
             }
             What::Listens { .. } => holding.listened = at,
-            What::Lost { reason, told, .. } => drop(holding.lost.get_or_insert((at, reason, *told))),
+            What::Lost { reason, told, over, .. } => {
+                holding.lost.get_or_insert((at, reason, *told));
+                holding.over.get_or_insert(*over);
+            }
             What::LetGo { .. } => holding.let_go = Some(at),
             What::Released { answer, .. } => holding.released = Some((at, answer)),
             _ => {}
         }
     }
 
-    /// Which of the store's grants the holding stems from. An owner may have been granted the lock, lost it unnoticed,
-    /// and been granted it again while it still asked: with another token.
-    pub(super) fn own_grant(&self, acquisition: &Acquisition, holding: &Holding) -> Option<usize> {
-        let grants = self.grants.get(&acquisition.key)?;
-        grants.iter().position(|(_, owner, token)| *owner == holding.owner && *token == holding.token)
-    }
-
-    /// When the store granted it.
-    pub(super) fn granted(&self, acquisition: &Acquisition, holding: &Holding) -> Option<Nanos> {
-        let own = self.own_grant(acquisition, holding)?;
-        Some(self.grants[&acquisition.key][own].0)
-    }
-
     /// All that were granted, with their numbers.
     pub(super) fn holdings(&self) -> impl Iterator<Item = (Op, &Acquisition, &Holding)> {
         self.ops.iter().filter_map(|(op, acquisition)| Some((*op, acquisition, acquisition.holding.as_ref()?)))
-    }
-
-    /// Whether the store's own fault may have ended this owner's lease at this time, or let another in.
-    pub(super) fn excuses(&self, owner: OwnerId, at: Nanos) -> bool {
-        self.excuses_within(owner, at, at)
-    }
-
-    /// The same, at some time between these.
-    pub(super) fn excuses_within(&self, owner: OwnerId, from: Nanos, to: Nanos) -> bool {
-        let robbed = self.robbed.get(&owner).into_iter().flatten();
-        robbed.into_iter().any(|(robbed, _)| *robbed <= to && from <= robbed + self.ttl)
-    }
-
-    /// When this owner's lease was taken away for good, after this.
-    pub(super) fn gone(&self, owner: OwnerId, after: Nanos) -> Option<Nanos> {
-        let robbed = self.robbed.get(&owner).into_iter().flatten();
-        robbed.filter(|(at, gone)| *gone && *at >= after).map(|(at, _)| *at).next()
     }
 }
 

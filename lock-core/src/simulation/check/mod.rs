@@ -3,6 +3,7 @@
 mod calls;
 mod disturbed;
 mod exclusion;
+mod grants;
 mod handed_out;
 mod holding;
 mod liveness;
@@ -10,6 +11,7 @@ mod losses;
 mod max_hold;
 mod refused;
 mod resource;
+mod spans;
 mod tokens;
 
 use super::history::Event;

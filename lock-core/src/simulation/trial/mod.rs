@@ -1,6 +1,7 @@
 //! The proof of lock-core itself: clients that do everything a program may do with locks, under everything that
 //! can go wrong, and a check of what happened.
 
+mod holder;
 mod resource;
 mod worker;
 mod workload;

@@ -1,22 +1,21 @@
 //! A trial's client: takes its steps with the real supervisor and the real guards, and writes down what it sees.
 
-use std::future::poll_fn;
-use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::Poll;
 use std::time::Duration;
 
+use tokio::task::JoinError;
 use tokio::time::sleep;
 
+use super::holder::{Held, HolderPanics};
 use super::resource::Resources;
-use super::workload::{Deed, End, GivenUp, Locking, Patience, Step};
+use super::workload::{Deed, End, GivenUp, Locking, Patience, Step, give_up};
 use super::{CALL, Phases};
 use crate::simulation::client::Client;
 use crate::simulation::clock::{Nanos, nanos};
 use crate::simulation::history::{Op, What};
 use crate::simulation::process::Ending;
-use crate::{AcquireError, LockGuard, ReleaseError, Supervisor};
+use crate::{AcquireError, Supervisor};
 
 /// What the tasks of one client share.
 pub(super) struct Worker {
@@ -37,7 +36,7 @@ impl Worker {
     pub(super) async fn work(self: Arc<Self>, tasks: Vec<Vec<Step>>) -> Ending {
         let tasks: Vec<_> = tasks.into_iter().map(|steps| tokio::spawn(self.clone().task(steps))).collect();
         for task in tasks {
-            task.await?;
+            go_on_unwinding(task.await);
         }
         // Not before the store was looked at: a shutdown gives back what was forgotten.
         self.until(self.phases.over + 1_000_000).await;
@@ -71,7 +70,7 @@ impl Worker {
             Deed::Lock(locking) if matches!(locking.end, End::Panic) => {
                 let (worker, locking) = (self.clone(), locking.clone());
                 let mut task = AbortOnDrop(tokio::spawn(async move { worker.lock(&locking).await }));
-                drop((&mut task.0).await);
+                go_on_unwinding((&mut task.0).await);
             }
             Deed::Lock(locking) => self.lock(locking).await,
         }
@@ -128,101 +127,7 @@ impl Worker {
         }
     }
 
-    async fn hold(&self, mut held: Held<'_>, locking: &Locking) {
-        let op = held.op;
-        let mut verdict = pin!(held.guard().lost());
-        let until = tokio::time::Instant::now() + locking.hold;
-        let mut writes = locking.writes;
-        loop {
-            if let Some(delay) = writes.take() {
-                self.write(held.guard(), locking.key, delay).await;
-                self.client.tell(What::Listens { op });
-            }
-            let remains = until.saturating_duration_since(tokio::time::Instant::now());
-            let a_while = remains.min(self.phases.ttl / 40);
-            tokio::select! {
-                biased;
-                loss = &mut verdict => {
-                    self.client.tell(What::Lost { op, reason: loss.reason().name(), told: true });
-                    break;
-                }
-                () = sleep(a_while) => {}
-            }
-            if !self.look(op, held.guard()) || remains.is_zero() {
-                break;
-            }
-        }
-        if locking.lingers {
-            // A loss is final: what else comes changes nothing.
-            for _ in 0..20 {
-                if self.look(op, held.guard()) {
-                    break;
-                }
-                sleep(self.phases.ttl / 40).await;
-            }
-        }
-        self.client.tell(What::LetGo { op });
-        let guard = held.guard.take();
-        match locking.end {
-            End::Drop => drop(guard),
-            // Unwinds as a panic does, and prints nothing.
-            End::Panic => std::panic::resume_unwind(Box::new("a holder panics")),
-            End::Release(given_up) => {
-                let Some(guard) = guard else { return };
-                let answer = match give_up(given_up, guard.release()).await {
-                    None => return,
-                    Some(Ok(())) => "released",
-                    Some(Err(ReleaseError::Lost(_))) => "lost",
-                    Some(Err(ReleaseError::Store(_))) => "failed",
-                };
-                self.client.tell(What::Released { op, answer });
-            }
-        }
-    }
-
-    /// Reads the counter and writes it back, one more: both fenced.
-    async fn write(&self, guard: &LockGuard, key: &'static str, delay: Duration) {
-        let (token, owner) = (guard.fencing_token(), guard.owner());
-        let (resources, again) = (self.resources.clone(), self.resources.clone());
-        let history = self.client.history.clone();
-        let body = async {
-            let read = self.client.at_resource(move || resources.read(key, token, owner)).await;
-            let Some(seen) = read else { return };
-            // The classic mistake: sure of the lock here, and not any more when the write arrives.
-            if guard.is_held() {
-                let write = move || again.write(key, token, owner, seen + 1, &history);
-                self.client.at_resource_after(delay, write).await;
-            }
-        };
-        // Writes go on their way whether their writer waits for them or not.
-        let _ = tokio::time::timeout(self.phases.ttl / 4, body).await;
-    }
-
-    /// Asks the guard, and writes down what it says.
-    fn look(&self, op: Op, guard: &LockGuard) -> bool {
-        if let Some((at, until)) = self.promise(guard) {
-            self.client.history.add(at, Some(self.client.number()), What::Held { op, until });
-            return true;
-        }
-        self.client.tell(What::Lost { op, reason: "seen", told: false });
-        false
-    }
-
-    /// From when until when the guard says that the lock is ours: never later than it really says.
-    fn promise(&self, guard: &LockGuard) -> Option<(Nanos, Nanos)> {
-        let at = self.now();
-        if !guard.is_held() {
-            return None;
-        }
-        let left = guard.remaining();
-        // This process may have been stopped between the two questions. A third time it must agree.
-        if left.is_zero() && !guard.is_held() {
-            return None;
-        }
-        Some((at, self.client.clock.true_from(at, left)))
-    }
-
-    fn now(&self) -> Nanos {
+    pub(super) fn now(&self) -> Nanos {
         self.client.clock.true_now()
     }
 
@@ -256,8 +161,18 @@ fn last_will() -> Locking {
         hold: Duration::from_millis(50),
         max_hold: None,
         writes: Some(Duration::ZERO),
+        only_listens: false,
         lingers: false,
         end: End::Release(GivenUp::Never),
+    }
+}
+
+/// A task's panic is its client's, unless it is the one that a holder was to end with. What the code under test panics
+/// with is another.
+fn go_on_unwinding(ended: Result<(), JoinError>) {
+    let Err(Ok(panic)) = ended.map_err(JoinError::try_into_panic) else { return };
+    if !panic.is::<HolderPanics>() {
+        std::panic::resume_unwind(panic);
     }
 }
 
@@ -272,30 +187,6 @@ fn outline(error: &AcquireError) -> String {
     }
 }
 
-/// Polls a future until it is done or is to be given up; then it is dropped.
-async fn give_up<F: Future>(when: GivenUp, future: F) -> Option<F::Output> {
-    match when {
-        GivenUp::Never => Some(future.await),
-        GivenUp::After(time) => tokio::time::timeout(time, future).await.ok(),
-        GivenUp::AfterPolls(limit) => {
-            let (mut future, mut polls) = (Box::pin(future), 0);
-            poll_fn(|context| {
-                if polls == limit {
-                    return Poll::Ready(None);
-                }
-                polls += 1;
-                match future.as_mut().poll(context) {
-                    Poll::Ready(output) => Poll::Ready(Some(output)),
-                    // The last poll was in vain: what it awaited may still come, to nobody.
-                    Poll::Pending if polls == limit => Poll::Ready(None),
-                    Poll::Pending => Poll::Pending,
-                }
-            })
-            .await
-        }
-    }
-}
-
 /// Writes down that an acquire was dropped, unless it came to its end.
 struct TellCancelled<'a> {
     client: &'a Client,
@@ -307,27 +198,6 @@ impl Drop for TellCancelled<'_> {
     fn drop(&mut self) {
         if self.armed {
             self.client.tell(What::Cancelled { op: self.op });
-        }
-    }
-}
-
-/// A guard whose end is written down even if its task is dropped.
-struct Held<'a> {
-    client: &'a Client,
-    op: Op,
-    guard: Option<LockGuard>,
-}
-
-impl Held<'_> {
-    fn guard(&self) -> &LockGuard {
-        self.guard.as_ref().expect("it is taken at the end only")
-    }
-}
-
-impl Drop for Held<'_> {
-    fn drop(&mut self) {
-        if self.guard.is_some() {
-            self.client.tell(What::LetGo { op: self.op });
         }
     }
 }
@@ -348,5 +218,20 @@ impl Phases {
         let closing = healed + 2 * ttl_nanos;
         let closes = closing + ttl_nanos / 2;
         Self { ttl, healed, closing, closes, over: closes + ttl_nanos / 4 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn of_the_panics_of_a_holder_only_its_own_is_expected() {
+        let own = tokio::spawn(async { std::panic::resume_unwind(Box::new(HolderPanics)) });
+        go_on_unwinding(own.await);
+        let another = tokio::spawn(async { panic!("the code under test") }).await;
+        assert!(catch_unwind(AssertUnwindSafe(|| go_on_unwinding(another))).is_err());
     }
 }

@@ -1,6 +1,8 @@
 //! What the clients of a trial do, drawn from its seed.
 
 use std::fmt;
+use std::future::poll_fn;
+use std::task::Poll;
 use std::time::Duration;
 
 use fastrand::Rng;
@@ -40,6 +42,8 @@ pub(super) struct Locking {
     pub(super) max_hold: Option<Duration>,
     /// Whether the resource is written to, and how slow the way there is.
     pub(super) writes: Option<Duration>,
+    /// Whether the guard isn't asked: each question ends what is over, so only who listens hears what timers do.
+    pub(super) only_listens: bool,
     /// Whether the guard is kept for a while after a loss.
     pub(super) lingers: bool,
     pub(super) end: End,
@@ -72,13 +76,19 @@ pub(super) enum End {
 /// The steps of a seed.
 pub(super) fn steps(seed: u64, ttl: Duration) -> (usize, Vec<Step>) {
     let mut rng = Rng::with_seed(mixed(&[seed, 5]));
+    // Drawn apart, so that seeds with a test of their own keep their steps.
+    let mut listening = Rng::with_seed(mixed(&[seed, 6]));
     let clients = rng.usize(2..=3);
     let mut steps = Vec::new();
     for client in 0..clients {
         for task in 0..rng.usize(1..=2) {
             for closing in [false, true] {
                 for _ in 0..rng.usize(2..=5) {
-                    steps.push(step(&mut rng, ttl, client, task, closing));
+                    let mut step = step(&mut rng, ttl, client, task, closing);
+                    if let Deed::Lock(locking) = &mut step.what {
+                        locking.only_listens = listening.u8(0..3) == 0;
+                    }
+                    steps.push(step);
                 }
             }
         }
@@ -117,6 +127,7 @@ fn locking(rng: &mut Rng, ttl: Duration, closing: bool) -> Locking {
         hold,
         max_hold: (rng.u8(0..10) == 0).then(|| ttl.mul_f64(0.3 + rng.f64())),
         writes: rng.bool().then(|| if rng.u8(0..4) == 0 { ttl.mul_f64(rng.f64() * 2.0) } else { Duration::ZERO }),
+        only_listens: false,
         lingers: rng.bool(),
         end,
     }
@@ -128,6 +139,30 @@ fn given_up(rng: &mut Rng, ttl: Duration, one_in: u8) -> GivenUp {
         0 => GivenUp::AfterPolls(rng.u32(0..16)),
         1 => GivenUp::After(ttl.mul_f64(rng.f64() * 0.1)),
         _ => GivenUp::Never,
+    }
+}
+
+/// Polls a future until it is done or is to be given up; then it is dropped.
+pub(super) async fn give_up<F: Future>(when: GivenUp, future: F) -> Option<F::Output> {
+    match when {
+        GivenUp::Never => Some(future.await),
+        GivenUp::After(time) => tokio::time::timeout(time, future).await.ok(),
+        GivenUp::AfterPolls(limit) => {
+            let (mut future, mut polls) = (Box::pin(future), 0);
+            poll_fn(|context| {
+                if polls == limit {
+                    return Poll::Ready(None);
+                }
+                polls += 1;
+                match future.as_mut().poll(context) {
+                    Poll::Ready(output) => Poll::Ready(Some(output)),
+                    // The last poll was in vain: what it awaited may still come, to nobody.
+                    Poll::Pending if polls == limit => Poll::Ready(None),
+                    Poll::Pending => Poll::Pending,
+                }
+            })
+            .await
+        }
     }
 }
 
@@ -165,6 +200,9 @@ impl fmt::Display for Locking {
             if !delay.is_zero() {
                 write!(f, " by a way that takes {delay:?}")?;
             }
+        }
+        if self.only_listens {
+            f.write_str(", asks nothing")?;
         }
         if self.lingers {
             f.write_str(", lingers if it is lost")?;

@@ -74,7 +74,7 @@ impl World {
                     self.history.add(now, Some(client), What::Killed);
                     let process = &mut self.processes[client];
                     // What is dropped with it writes nothing any more.
-                    self.history.unheard(|| drop(process.kill()));
+                    self.history.unheard(|| process.kill());
                 }
             }
             Act::StoreDown => {

@@ -154,6 +154,6 @@ impl World {
     /// Ends all processes; answers how each program ended, if it did.
     pub(super) fn end(&mut self) -> Vec<Option<Ending>> {
         let processes = &mut self.processes;
-        self.history.unheard(|| processes.iter_mut().map(Process::kill).collect())
+        self.history.unheard(|| processes.iter_mut().map(Process::end).collect())
     }
 }

@@ -2,25 +2,24 @@
 
 use super::{Invariant, Violation, ms, tell};
 use crate::chaos::belief::Belief;
-use crate::chaos::history::History;
+use crate::chaos::facts::Facts;
 
 /// `beliefs` are by their beginnings.
-pub(super) fn check(history: &History, beliefs: &[Belief]) -> Vec<Violation> {
+pub(super) fn check(facts: &Facts, beliefs: &[Belief]) -> Vec<Violation> {
     let mut found = Vec::new();
     let mut longest: Option<&Belief> = None;
     for belief in beliefs {
         if let Some(other) = longest.filter(|other| other.end() > belief.grant.returned)
             && belief.end() > belief.grant.returned
         {
-            let shown_by =
-                format!("two believe at a time:\n    {}\n    {}", tell(history, other), tell(history, belief));
+            let shown_by = format!("two believe at a time:\n    {}\n    {}", tell(facts, other), tell(facts, belief));
             found.push(Violation { invariant: Invariant::Exclusion, shown_by });
         }
         if longest.is_none_or(|other| other.end() < belief.end()) {
             longest = Some(belief);
         }
     }
-    found.extend(beliefs.iter().filter_map(|belief| outlives_its_end(history, belief)));
+    found.extend(beliefs.iter().filter_map(|belief| outlives_its_end(facts, belief)));
     found
 }
 
@@ -28,13 +27,13 @@ pub(super) fn check(history: &History, beliefs: &[Belief]) -> Vec<Violation> {
 /// helped. The holder's belief ends with its next renewal, for that is refused, and at the
 /// latest with the lease it had, which was sent for before the act was over. So no deadline may
 /// ever be seen that is later than the act's end plus a TTL: a renewal sent after it has succeeded then.
-fn outlives_its_end(history: &History, belief: &Belief) -> Option<Violation> {
+fn outlives_its_end(facts: &Facts, belief: &Belief) -> Option<Violation> {
     let hit = belief.hit?;
     let bound = hit.after + belief.grant.ttl;
     let last = belief.grant.deadline.max(belief.grant.last_held);
     (last > bound).then(|| {
-        let told = tell(history, belief);
-        let shown_by = format!("belief outlives an administrator's act, beyond {}:\n    {told}", ms(history, bound));
+        let told = tell(facts, belief);
+        let shown_by = format!("belief outlives an administrator's act, beyond {}:\n    {told}", ms(facts, bound));
         Violation { invariant: Invariant::Administration, shown_by }
     })
 }

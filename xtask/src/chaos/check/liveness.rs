@@ -1,30 +1,30 @@
 //! (f) Whoever waits for a lock that nobody holds gets it: after a release, a loss or a death.
 
 use super::{Invariant, Patience, Violation, ms};
-use crate::chaos::belief::{self, Belief};
+use crate::chaos::belief::Belief;
 use crate::chaos::event::Nanos;
-use crate::chaos::history::{History, merged};
-
-/// From when to when.
-type Span = (Nanos, Nanos);
+use crate::chaos::facts::Facts;
+use crate::chaos::span::{Span, first_from, longest_common, merged, split, touching};
 
 /// `patience`: how long a client that runs may wait for a lock in which nobody believes. A TTL is a
 /// part of it, since a client may be stopped between its grant at the store and its knowing of it.
-pub(super) fn check(history: &History, key: &str, beliefs: &[Belief], patience: Patience) -> Vec<Violation> {
-    let mut free = gaps(beliefs);
+pub(super) fn check(facts: &Facts, key: &str, patience: Patience) -> Vec<Violation> {
+    let mut free = gaps(&facts.of_key(key).beliefs);
     if patience.waiters_may_hold {
-        free = split(free, &disappearances(history, key));
+        free = split(free, &disappearances(facts, key));
     }
     let patience = patience.nanos;
-    let starved = waits(history, key).into_iter().filter_map(|(span, process)| {
+    // Of what is left each is so long that there are few.
+    free.retain(|(from, to)| to - from > patience);
+    let starved = waits(facts, key).into_iter().filter_map(|(span, process)| {
         let (from, to) = longest_common(&[span], &free).filter(|(from, to)| to - from > patience)?;
         let shown_by = format!(
             "{} waited for {key} from {} to {}, and nobody held it from {} to {}",
-            history.processes[process].name,
-            ms(history, span.0),
-            ms(history, span.1),
-            ms(history, from),
-            ms(history, to),
+            facts.history.processes[process].name,
+            ms(facts, span.0),
+            ms(facts, span.1),
+            ms(facts, from),
+            ms(facts, to),
         );
         Some(Violation { invariant: Invariant::Liveness, shown_by })
     });
@@ -39,72 +39,63 @@ pub(in crate::chaos) struct Unavailability {
 }
 
 /// The longest unavailability of a key.
-pub(in crate::chaos) fn unavailability(history: &History, key: &str) -> Option<Unavailability> {
-    let waits: Vec<Span> = waits(history, key).into_iter().map(|(span, _)| span).collect();
-    let free = gaps(&belief::of_key(history, key));
-    longest_common(&merged(waits), &free).map(|(from, to)| Unavailability { from, to })
+pub(in crate::chaos) fn unavailability(facts: &Facts, key: &str) -> Option<Unavailability> {
+    let free = gaps(&facts.of_key(key).beliefs);
+    longest_common(&waited_for(facts, key), &free).map(|(from, to)| Unavailability { from, to })
 }
 
 /// After each kill of a holder for whose lock somebody waited: how long until the next grant.
-pub(in crate::chaos) fn takeovers(history: &History, key: &str) -> Vec<Nanos> {
-    let beliefs = belief::of_key(history, key);
-    let waits = waits(history, key);
+pub(in crate::chaos) fn takeovers(facts: &Facts, key: &str) -> Vec<Nanos> {
+    let beliefs = &facts.of_key(key).beliefs;
+    let waited_for = waited_for(facts, key);
     let killed = beliefs.iter().filter_map(|belief| belief.process.killed.filter(|killed| belief.end() == *killed));
     let took = killed.filter_map(|killed| {
         let next = beliefs.get(beliefs.partition_point(|belief| belief.grant.returned <= killed))?.grant.returned;
-        let waiting = waits.iter().filter(|((from, to), _)| *from < next && *to > killed);
-        let since = waiting.map(|((from, _), _)| killed.max(*from)).min()?;
-        Some(next - since)
+        let (from, _) = waited_for.get(first_from(&waited_for, killed + 1)).filter(|(from, _)| *from < next)?;
+        Some(next - killed.max(*from))
     });
     took.collect()
 }
 
-/// When somebody who waited for a key died, stopped or was cut off. In order.
+/// When somebody who waited for a key died, stopped or was cut off, and when the quiet began. In order.
 ///
 /// Its place in a queue at the store lives for a TTL from then, and if its turn comes, that is a lock held by nobody
-/// who knows it. The patience of those behind begins anew.
-fn disappearances(history: &History, key: &str) -> Vec<Nanos> {
-    let mut times = Vec::new();
-    for op in history.ops.iter().filter(|op| op.waits && op.key == key) {
-        let process = &history.processes[op.process];
+/// who knows it. So the patience of those behind begins anew; who is behind, only the store knows. In the quiet at the
+/// end of a run it doesn't: nobody has a reason to disappear there, and who has disappeared before has had his TTL.
+fn disappearances(facts: &Facts, key: &str) -> Vec<Nanos> {
+    let mut times: Vec<Nanos> = facts.quiet.into_iter().collect();
+    for op in facts.of_key(key).ops.iter().filter(|op| op.waits) {
         let over = op.over.unwrap_or(Nanos::MAX);
-        let ends = process.absences().into_iter().map(|absence| absence.0).chain(process.gone);
+        let absences = touching(&facts.absences[op.process], (op.invoked, over)).iter().map(|absence| absence.0);
+        let ends = absences.chain(facts.history.processes[op.process].gone);
         times.extend(ends.filter(|end| (op.invoked..=over).contains(end)));
     }
+    times.retain(|time| facts.quiet.is_none_or(|quiet| *time <= quiet));
     times.sort_unstable();
     times
 }
 
-/// The spans, cut in two wherever a time falls into one.
-fn split(spans: Vec<Span>, at: &[Nanos]) -> Vec<Span> {
-    let mut pieces = Vec::new();
-    for (mut from, to) in spans {
-        let first = at.partition_point(|time| *time <= from);
-        for time in at[first..].iter().take_while(|time| **time < to) {
-            pieces.push((from, *time));
-            from = *time;
-        }
-        pieces.push((from, to));
-    }
-    pieces
-}
-
 /// When who waited for a key and was running, by their beginnings.
-fn waits(history: &History, key: &str) -> Vec<(Span, usize)> {
+fn waits(facts: &Facts, key: &str) -> Vec<(Span, usize)> {
     let mut spans = Vec::new();
-    for op in history.ops.iter().filter(|op| op.waits && op.key == key) {
-        let process = &history.processes[op.process];
-        let Some(end) = [op.over, process.gone].into_iter().flatten().min() else { continue };
+    for op in facts.of_key(key).ops.iter().filter(|op| op.waits) {
+        let gone = facts.history.processes[op.process].gone;
+        let Some(end) = [op.over, gone].into_iter().flatten().min() else { continue };
         let mut from = op.invoked;
-        for (gone, back) in process.absences().into_iter().filter(|gone| gone.1 > op.invoked && gone.0 < end) {
-            spans.push(((from, gone.max(from)), op.process));
-            from = back;
+        for (gone, back) in touching(&facts.absences[op.process], (from, end)) {
+            spans.push(((from, (*gone).max(from)), op.process));
+            from = *back;
         }
         spans.push(((from, end), op.process));
     }
     spans.retain(|((from, to), _)| from < to);
     spans.sort_unstable();
     spans
+}
+
+/// When somebody waited for it.
+fn waited_for(facts: &Facts, key: &str) -> Vec<Span> {
+    merged(waits(facts, key).into_iter().map(|(span, _)| span).collect())
 }
 
 /// When nobody believed in the lock, in order.
@@ -119,21 +110,6 @@ fn gaps(beliefs: &[Belief]) -> Vec<Span> {
     }
     gaps.push((from, Nanos::MAX));
     gaps
-}
-
-/// The longest span that lies within one span of each. Both are in order and don't overlap themselves.
-fn longest_common(some: &[Span], others: &[Span]) -> Option<Span> {
-    let mut longest: Option<Span> = None;
-    for (from, to) in some {
-        let first = others.partition_point(|other| other.1 <= *from);
-        for other in others[first..].iter().take_while(|other| other.0 < *to) {
-            let common = (other.0.max(*from), other.1.min(*to));
-            if longest.is_none_or(|longest| common.1 - common.0 > longest.1 - longest.0) {
-                longest = Some(common);
-            }
-        }
-    }
-    longest
 }
 
 #[cfg(test)]
@@ -158,7 +134,21 @@ mod tests {
             let mut story = Story::new();
             story.waited(0, PATIENCE + 500);
             story.waited(10, PATIENCE + 400).killed(600);
-            let found = violations(&story.history(), Patience { nanos: PATIENCE, waiters_may_hold });
+            let history = story.history();
+            let found = violations(&Facts::of(&history), Patience { nanos: PATIENCE, waiters_may_hold });
+            assert_eq!(found.into_iter().map(|found| found.invariant).collect::<Vec<_>>(), expected);
+        }
+    }
+
+    #[test]
+    fn in_the_quiet_nothing_begins_anew() {
+        for (quiet, expected) in [(950, vec![]), (600, vec![Invariant::Liveness])] {
+            let mut story = Story::new();
+            story.waited(0, PATIENCE + 700);
+            story.waited(10, PATIENCE + 700).killed(900);
+            story.quiet(quiet);
+            let history = story.history();
+            let found = violations(&Facts::of(&history), Patience { nanos: PATIENCE, waiters_may_hold: true });
             assert_eq!(found.into_iter().map(|found| found.invariant).collect::<Vec<_>>(), expected);
         }
     }
@@ -196,7 +186,8 @@ mod tests {
         story.grant(150, 170, 2).renewed(1_000).killed(200);
         story.grant(180, 230, 3).let_go(300);
         let history = story.history();
-        assert_eq!(takeovers(&history, "k"), [20, 30]);
-        assert_eq!(unavailability(&history, "k"), Some(Unavailability { from: 200, to: 230 }));
+        let facts = Facts::of(&history);
+        assert_eq!(takeovers(&facts, "k"), [20, 30]);
+        assert_eq!(unavailability(&facts, "k"), Some(Unavailability { from: 200, to: 230 }));
     }
 }

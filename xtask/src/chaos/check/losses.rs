@@ -3,9 +3,9 @@
 use super::{Invariant, Violation, tell};
 use crate::chaos::belief::Belief;
 use crate::chaos::event::Nanos;
-use crate::chaos::history::History;
+use crate::chaos::facts::Facts;
 
-pub(super) fn check(history: &History, beliefs: &[Belief]) -> Vec<Violation> {
+pub(super) fn check(facts: &Facts, beliefs: &[Belief]) -> Vec<Violation> {
     beliefs
         .iter()
         .filter_map(|belief| {
@@ -22,7 +22,7 @@ pub(super) fn check(history: &History, beliefs: &[Belief]) -> Vec<Violation> {
             } else {
                 return None;
             };
-            let shown_by = format!("{what}:\n    {}", tell(history, belief));
+            let shown_by = format!("{what}:\n    {}", tell(facts, belief));
             Some(Violation { invariant: Invariant::Losses, shown_by })
         })
         .collect()

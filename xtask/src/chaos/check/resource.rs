@@ -2,10 +2,9 @@
 
 use super::{Invariant, Violation};
 use crate::chaos::belief::Belief;
-use crate::chaos::history::History;
 use crate::chaos::resource::Step;
 
-pub(super) fn check(_: &History, key: &str, steps: &[Step], beliefs: &[Belief]) -> Vec<Violation> {
+pub(super) fn check(key: &str, steps: &[Step], beliefs: &[Belief]) -> Vec<Violation> {
     let mut found = Vec::new();
     let mut wrong = |what: String| found.push(Violation { invariant: Invariant::Resource, shown_by: what });
     for (number, pair) in steps.windows(2).enumerate() {

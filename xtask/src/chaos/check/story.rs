@@ -2,6 +2,7 @@
 
 use super::{Invariant, Nanos, Patience, violations};
 use crate::chaos::event::{Act, Deed};
+use crate::chaos::facts::Facts;
 use crate::chaos::history::{Failure, Grant, History, Op, Process, Trespass};
 use crate::chaos::resource::Step;
 
@@ -19,7 +20,7 @@ pub(super) struct Told<'a> {
 
 /// The invariants that a story breaks.
 pub(super) fn found(story: &Story) -> Vec<Invariant> {
-    violations(&story.0, Patience { nanos: PATIENCE, waiters_may_hold: false })
+    violations(&Facts::of(&story.0), Patience { nanos: PATIENCE, waiters_may_hold: false })
         .into_iter()
         .map(|violation| violation.invariant)
         .collect()
@@ -75,6 +76,10 @@ impl Story {
 
     pub(super) fn removed(&mut self, tokens: &[u64], before: Nanos, after: Nanos) {
         self.act(before, after, Deed::Removed { key: "k".into(), tokens: tokens.into() });
+    }
+
+    pub(super) fn quiet(&mut self, at: Nanos) {
+        self.act(at, at, Deed::Quiet);
     }
 
     pub(super) fn ended_badly(&mut self, at: Nanos) {

@@ -2,13 +2,13 @@
 
 use super::{Invariant, Violation, tell};
 use crate::chaos::belief::Belief;
-use crate::chaos::history::History;
+use crate::chaos::facts::Facts;
 
 /// `beliefs` are by the time at which their calls returned.
-pub(super) fn check(history: &History, beliefs: &[Belief]) -> Vec<Violation> {
+pub(super) fn check(facts: &Facts, beliefs: &[Belief]) -> Vec<Violation> {
     let mut found = Vec::new();
     let mut wrong = |what: &str, one: &Belief, other: &Belief| {
-        let shown_by = format!("{what}:\n    {}\n    {}", tell(history, one), tell(history, other));
+        let shown_by = format!("{what}:\n    {}\n    {}", tell(facts, one), tell(facts, other));
         found.push(Violation { invariant: Invariant::Tokens, shown_by });
     };
     let mut by_token: Vec<_> = beliefs.iter().collect();

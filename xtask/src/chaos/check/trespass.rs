@@ -1,22 +1,22 @@
 //! (e) A release by an owner that holds nothing changes nothing.
 
 use super::{Invariant, Violation, ms, tell};
-use crate::chaos::belief::Belief;
-use crate::chaos::history::History;
+use crate::chaos::facts::Facts;
 
-pub(super) fn check(history: &History, key: &str, beliefs: &[Belief]) -> Vec<Violation> {
-    let freed = history.trespasses.iter().filter(|trespass| trespass.key == key && trespass.freed);
+pub(super) fn check(facts: &Facts, key: &str) -> Vec<Violation> {
+    let of_key = facts.of_key(key);
+    let freed = of_key.trespasses.iter().filter(|trespass| trespass.freed);
     let freed = freed.map(|trespass| {
-        let at = ms(history, trespass.at);
+        let at = ms(facts, trespass.at);
         format!("owner {} holds nothing and freed {key} at {at}", trespass.owner)
     });
     // Looked at by holders that were held before and after: the store must have named them.
-    let misnamed = beliefs.iter().filter_map(|belief| {
+    let misnamed = of_key.beliefs.iter().filter_map(|belief| {
         let mut seen = belief.grant.inspected.iter();
         let (at, other) =
             seen.find(|(at, owner)| owner.as_ref() != Some(&belief.grant.owner) && !belief.excused(*at))?;
-        let told = tell(history, belief);
-        Some(format!("the store named {other:?} as the holder at {}:\n    {told}", ms(history, *at)))
+        let told = tell(facts, belief);
+        Some(format!("the store named {other:?} as the holder at {}:\n    {told}", ms(facts, *at)))
     });
     freed.chain(misnamed).map(|shown_by| Violation { invariant: Invariant::Trespass, shown_by }).collect()
 }

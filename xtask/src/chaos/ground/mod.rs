@@ -129,21 +129,23 @@ impl Ground {
     }
 
     /// What may happen here beyond what happens to clients.
-    pub(super) fn hazards(&self, seed: u64) -> Vec<Hazard> {
+    pub(super) fn hazards(&self, seed: u64, clocks_are_set: bool) -> Vec<Hazard> {
         let (remove, clocks) = (Hazard::new(Fault::Remove, 3, 0.0, 0.0), Hazard::new(Fault::ClockJump, 3, 0.0, 1.0));
+        let mut hazards = vec![remove];
         match &self.site {
             // A directory's tokens survive its removal by the clients' wall clocks: one of the two at a time.
-            Site::Directory(_) => vec![if seed.is_multiple_of(2) { clocks } else { remove }],
-            Site::Servers(_) => vec![
-                remove,
-                clocks,
+            Site::Directory(_) if clocks_are_set && seed.is_multiple_of(2) => return vec![clocks],
+            Site::Directory(_) => return hazards,
+            Site::Servers(_) => hazards.extend([
                 Hazard::new(Fault::Partition, 10, 0.1, 2.0),
                 Hazard::new(Fault::Cut, 8, 0.0, 0.0),
                 Hazard::new(Fault::Deaf, 8, 0.05, 0.8),
                 Hazard::new(Fault::ServerKill, 5, 0.2, 2.0),
                 Hazard::new(Fault::ServerStop, 5, 0.1, 2.0),
-            ],
+            ]),
         }
+        hazards.extend(clocks_are_set.then_some(clocks));
+        hazards
     }
 
     /// Does something to a client's way, or to a server. `None`: it was not the time.
