@@ -24,7 +24,7 @@ fn turn(run: &mut Run, contestant: &Contestant, of: &Of) -> Result<()> {
         return Ok(());
     }
     let place = Place { alone: true, ..run.place() };
-    let pairs = run.pick(3_000, 300).to_string();
+    let pairs = run.pick(run.store.pairs(), 300).to_string();
     let mut worker = Worker::start(run.backend, contestant, &place, &["alone", "--pairs", &pairs])?;
     let before = run.store.commands()?;
     worker.go()?;

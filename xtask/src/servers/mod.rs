@@ -5,6 +5,7 @@
 //! installed, no service is started, and no right is needed that building doesn't need.
 
 mod advice;
+mod again;
 mod apt;
 mod command;
 mod engine;
@@ -16,6 +17,7 @@ mod search;
 mod suite;
 mod tree;
 
+pub(crate) use again::again_with;
 pub(crate) use command::{Options, images, servers};
 pub(crate) use engine::Engine;
 pub(crate) use images::{Made, make};

@@ -1,9 +1,12 @@
 //! What each backend has to reach, and what it reached.
 
-use super::tables::{Table, number, ratios};
+mod list;
+
+use super::ratios::{by_round, ratio, same_of};
+use super::tables::{Table, number};
 use crate::contest::Kind;
 use crate::figures::Spread;
-use crate::results::{Of, Results};
+use crate::results::{self, OUR_COMMAND, OURS, Results};
 
 struct Bar {
     backend: &'static str,
@@ -12,219 +15,149 @@ struct Bar {
     setting: &'static str,
     loads: &'static [u64],
     of: Measured,
-    /// At most so much; with a negative sign, at least.
-    limit: f64,
+    limit: Limit,
 }
 
+/// By the contestant's name and the metric.
+#[derive(Clone, Copy)]
 enum Measured {
-    Ratio(&'static str),
-    /// To another contestant's.
-    RatioTo(&'static str, &'static str),
+    /// How many times the other's it is.
+    Ratio(&'static str, &'static str),
     Figure(&'static str),
+    /// The worst of the rounds.
+    Worst(&'static str),
     /// Of another contestant of ours.
     Of(&'static str, &'static str),
+    /// How much more our command takes.
+    Above(&'static str, &'static str),
 }
 
-const OVER: &str = "over processes, held 0 ms";
+#[derive(Clone, Copy)]
+enum Limit {
+    AtMost(f64),
+    AtLeast(f64),
+}
 
-const BARS: &[Bar] = &[
-    Bar {
-        backend: "file",
-        text: "a waiter of another process is granted a lock within 0.5 ms of its release (p50)",
-        kind: Kind::Handoff,
-        setting: "over processes, held 1 ms",
-        loads: &[2, 8],
-        of: Measured::Figure("p50 ms"),
-        limit: 0.5,
-    },
-    Bar {
-        backend: "redis",
-        text: "acquire + release at most 1.25 x two EVALSHA",
-        kind: Kind::Uncontended,
-        setting: "",
-        loads: &[1],
-        of: Measured::Ratio("p50 us"),
-        limit: 1.25,
-    },
-    Bar {
-        backend: "redis",
-        text: "acquire + release at or ahead of rslock",
-        kind: Kind::Uncontended,
-        setting: "",
-        loads: &[1],
-        of: Measured::RatioTo("rslock", "p50 us"),
-        limit: 1.0,
-    },
-    Bar {
-        backend: "redis",
-        text: "256 tasks on distinct keys: at least 0.8 of the same number of EVALSHA",
-        kind: Kind::Throughput,
-        setting: "",
-        loads: &[256],
-        of: Measured::Ratio("pairs/s"),
-        limit: -0.8,
-    },
-    Bar {
-        backend: "redis",
-        text: "hand-off over processes at most 1.7 x a BLPOP token (p50)",
-        kind: Kind::Handoff,
-        setting: OVER,
-        loads: &[2, 8, 64],
-        of: Measured::Ratio("p50 ms"),
-        limit: 1.7,
-    },
-    Bar {
-        backend: "redis",
-        text: "at most 10 commands a hand-off, whatever the number of waiters",
-        kind: Kind::Handoff,
-        setting: OVER,
-        loads: &[2, 8, 64],
-        of: Measured::Figure("commands"),
-        limit: 10.0,
-    },
-    Bar {
-        backend: "redis",
-        text: "10,000 locks held: under 2 % of a core in the client",
-        kind: Kind::Heartbeats,
-        setting: "",
-        loads: &[10_000],
-        of: Measured::Figure("client CPU %"),
-        limit: 2.0,
-    },
-    Bar {
-        backend: "etcd",
-        text: "acquire + release at most 1.5 x one put + one delete",
-        kind: Kind::Uncontended,
-        setting: "",
-        loads: &[1],
-        of: Measured::Ratio("p50 us"),
-        limit: 1.5,
-    },
-    Bar {
-        backend: "etcd",
-        text: "hand-off over processes at most 1.3 x delete to watch event (p50)",
-        kind: Kind::Handoff,
-        setting: OVER,
-        loads: &[2, 8, 64],
-        of: Measured::Ratio("p50 ms"),
-        limit: 1.3,
-    },
-    Bar {
-        backend: "etcd",
-        text: "hand-off p99 under 30 ms at 2 contenders",
-        kind: Kind::Handoff,
-        setting: OVER,
-        loads: &[2],
-        of: Measured::Figure("p99 ms"),
-        limit: 30.0,
-    },
-    Bar {
-        backend: "etcd",
-        text: "10,000 locks held: under 3 % of a core in the client",
-        kind: Kind::Heartbeats,
-        setting: "",
-        loads: &[10_000],
-        of: Measured::Figure("client CPU %"),
-        limit: 3.0,
-    },
-    Bar {
-        backend: "etcd",
-        text: "10,000 locks held: at most 4 KB a lock in the client",
-        kind: Kind::Heartbeats,
-        setting: "",
-        loads: &[10_000],
-        of: Measured::Figure("bytes/lock"),
-        limit: 4096.0,
-    },
-    Bar {
-        backend: "etcd",
-        text: "10,000 locks held, leases shared: under 5 % of a core in the server",
-        kind: Kind::Heartbeats,
-        setting: "",
-        loads: &[10_000],
-        of: Measured::Of("distlock, shared leases", "server CPU %"),
-        limit: 5.0,
-    },
-    Bar {
-        backend: "consul",
-        text: "acquire + release at most 1.3 x one PUT + one DELETE",
-        kind: Kind::Uncontended,
-        setting: "",
-        loads: &[1],
-        of: Measured::Ratio("p50 us"),
-        limit: 1.3,
-    },
-    Bar {
-        backend: "consul",
-        text: "hand-off over processes at most 1.2 ms (p50)",
-        kind: Kind::Handoff,
-        setting: OVER,
-        loads: &[2, 8, 64],
-        of: Measured::Figure("p50 ms"),
-        limit: 1.2,
-    },
-    Bar {
-        backend: "consul",
-        text: "1,000 locks waited for by one process: at most 8 connections",
-        kind: Kind::Waiting,
-        setting: "in one process, each for a lock of its own",
-        loads: &[1_000],
-        of: Measured::Figure("connections"),
-        limit: 8.0,
-    },
-    Bar {
-        backend: "consul",
-        text: "at most 5 requests a hand-off",
-        kind: Kind::Handoff,
-        setting: "over processes, held 1 ms",
-        loads: &[2, 8, 64],
-        of: Measured::Figure("requests"),
-        limit: 5.0,
-    },
-];
+struct Asserted {
+    backend: &'static str,
+    text: &'static str,
+    package: &'static str,
+    test: &'static str,
+}
 
 /// The bars of these backends, and how far each was reached.
 pub(crate) fn table(all: &[Results]) -> Table {
     let mut rows = Vec::new();
-    for bar in BARS {
-        let Some(results) = all.iter().find(|results| results.backend == bar.backend) else { continue };
-        for load in bar.loads {
-            let of = |contestant: &str| Of {
-                kind: bar.kind,
-                contestant: contestant.into(),
-                setting: bar.setting.into(),
-                load: *load,
-            };
-            let ours = of("distlock");
-            let measured = match bar.of {
-                Measured::Ratio(metric) => ratios(results, &ours, metric).map(|ratios| ratios.median),
-                Measured::Figure(metric) => {
-                    results.rounds(&ours, metric).and_then(Spread::of).map(|spread| spread.median)
-                }
-                Measured::Of(name, metric) => {
-                    results.rounds(&of(name), metric).and_then(Spread::of).map(|spread| spread.median)
-                }
-                Measured::RatioTo(peer, metric) => {
-                    let peers = results.rounds(&of(peer), metric).and_then(Spread::of);
-                    let ours = results.rounds(&ours, metric).and_then(Spread::of);
-                    ours.zip(peers).map(|(ours, peers)| ours.median / peers.median)
-                }
-            };
-            let reached = match measured {
-                None => "not measured".into(),
-                Some(value) if bar.limit < 0.0 && value >= -bar.limit => "reached".into(),
-                Some(value) if bar.limit >= 0.0 && value <= bar.limit => "reached".into(),
-                Some(value) => format!("**missed** by {:.0} %", (value / bar.limit.abs() - 1.0).abs() * 100.0),
-            };
-            let contenders = if bar.loads.len() > 1 { format!("; {load} contenders") } else { String::new() };
-            rows.push(vec![
-                bar.backend.into(),
-                format!("{}{contenders}", bar.text),
-                measured.map_or("-".into(), number),
-                reached,
-                format!("`cargo xtask bench --backend {} --only {}`", bar.backend, super::document::name(bar.kind)),
-            ]);
+    for results in all {
+        for bar in list::BARS.iter().filter(|bar| bar.backend == results.backend) {
+            rows.extend(bar.loads.iter().map(|load| row(results, bar, *load)));
+        }
+        for count in list::ASSERTED.iter().filter(|count| count.backend == results.backend) {
+            let again = format!("`cargo xtask test -p {} -- {}`", count.package, count.test);
+            rows.push([count.backend, count.text, "-", "asserted by a test", &again].map(str::to_owned).into());
         }
     }
     Table::new("The bars", &["backend", "bar", "measured", "", "again by"], rows)
+}
+
+fn row(results: &Results, bar: &Bar, load: u64) -> Vec<String> {
+    let load_of = |contestant: &str| results::Of {
+        kind: bar.kind,
+        contestant: contestant.into(),
+        setting: bar.setting.into(),
+        load,
+    };
+    let (ours, other) = match bar.of {
+        Measured::Ratio(other, _) => (load_of(OURS), Some(other)),
+        Measured::Figure(_) | Measured::Worst(_) => (load_of(OURS), None),
+        Measured::Of(name, _) => (load_of(name), None),
+        Measured::Above(other, _) => (load_of(OUR_COMMAND), Some(other)),
+    };
+    let figure = |metric: &str| results.rounds(&ours, metric).and_then(Spread::of);
+    let measured = match bar.of {
+        Measured::Ratio(other, metric) => ratio(results, &ours, other, metric),
+        Measured::Above(other, metric) => by_round(results, &ours, other, metric, |one, other| one - other),
+        Measured::Figure(metric) | Measured::Of(_, metric) => figure(metric),
+        Measured::Worst(metric) => figure(metric).map(|spread| Spread { median: spread.max, ..spread }),
+    };
+    let other = other.map(|other| same_of(&ours, other));
+    // Who failed once may have been fast until then.
+    let failure = results.failure(&ours).or_else(|| other.and_then(|other| results.failure(&other)));
+    let left_out = results.left_out.iter().find(|left_out| left_out.of == ours);
+    let reached = match (failure, left_out, measured) {
+        (Some(failure), _, _) => format!("**failed**: {}: {}", failure.of.contestant, failure.why),
+        (_, Some(left_out), _) => format!("not measured: {}", left_out.why),
+        (_, _, None) => "not measured".into(),
+        (_, _, Some(_)) if gave_none(results, bar, &ours) => "**failed**: a round gave no figure".into(),
+        (_, _, Some(spread)) => verdict(spread.median, bar.limit),
+    };
+    let contenders = if bar.loads.len() > 1 { format!("; {load} contenders") } else { String::new() };
+    vec![
+        bar.backend.into(),
+        format!("{}{contenders}", bar.text),
+        measured.map_or("-".into(), |spread| {
+            format!("{} ({}–{})", number(spread.median), number(spread.min), number(spread.max))
+        }),
+        reached,
+        format!("`cargo xtask bench --backend {} --only {}`", bar.backend, super::document::name(bar.kind)),
+    ]
+}
+
+fn gave_none(results: &Results, bar: &Bar, ours: &results::Of) -> bool {
+    let (Measured::Ratio(_, metric)
+    | Measured::Figure(metric)
+    | Measured::Worst(metric)
+    | Measured::Of(_, metric)
+    | Measured::Above(_, metric)) = bar.of;
+    results.rounds(ours, metric).is_some_and(|rounds| rounds.iter().any(|round| !round.is_finite()))
+}
+
+/// Of what is shown, which has three digits.
+fn verdict(value: f64, limit: Limit) -> String {
+    #[expect(clippy::cast_possible_truncation, reason = "a power of ten")]
+    let digits = 10_f64.powi(2 - value.abs().max(f64::MIN_POSITIVE).log10().floor() as i32);
+    let value = (value * digits).round() / digits;
+    let (reached, limit) = match limit {
+        Limit::AtMost(limit) => (value <= limit, limit),
+        Limit::AtLeast(limit) => (value >= limit, limit),
+    };
+    if reached { "reached".into() } else { format!("**missed** by {:.0} %", (value / limit - 1.0).abs() * 100.0) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn redis(rounds: &[f64]) -> Results {
+        let mut results = Results::new("redis", "a store".into(), true);
+        for round in rounds {
+            results.add(&of(OURS), "client CPU %", *round);
+        }
+        results
+    }
+
+    fn of(contestant: &str) -> results::Of {
+        let setting = String::new();
+        results::Of { kind: Kind::Heartbeats, contestant: contestant.into(), setting, load: 10_000 }
+    }
+
+    fn told(results: Results) -> String {
+        let text = table(&[results]).text();
+        text.lines().find(|line| line.contains("10,000 locks held")).expect("the bar is there").to_owned()
+    }
+
+    #[test]
+    fn a_bar_is_reached_by_the_median() {
+        assert!(told(redis(&[1.0, 1.9, 9.0])).contains("reached"));
+        assert!(told(redis(&[1.0, 3.0, 9.0])).contains("missed by 50 %"));
+        assert!(told(redis(&[])).contains("not measured"));
+    }
+
+    #[test]
+    fn who_failed_in_part_has_not_reached_it() {
+        let mut results = redis(&[1.0, 1.0]);
+        results.fail(of(OURS), "it lost 3 of 10,000".into());
+        assert!(told(results).contains("failed: distlock: it lost 3"));
+        assert!(told(redis(&[1.0, f64::NAN])).contains("a round gave no figure"));
+    }
 }
