@@ -14,10 +14,13 @@ use crate::worker::Worker;
 /// Each task is a client of its own: all of them wait at the store.
 const APART: &str = "over processes, a client each";
 
-/// Where contenders are, how long they hold the lock (us), and how many processes of how many tasks.
+/// How many processes of how many tasks, in turn.
+type Crowds = &'static [(u32, u32)];
+
+/// Where contenders are, how long they hold the lock (us), and how many they are.
 ///
 /// Held for no time at all shows what the store can do; held for a moment, who is next.
-const SETTINGS: &[(&str, u32, &[(u32, u32)])] = &[
+const SETTINGS: &[(&str, u32, Crowds)] = &[
     ("in one process", 1_000, &[(1, 2), (1, 8), (1, 64)]),
     ("over processes", 1_000, &[(2, 1), (8, 1), (8, 8)]),
     ("over processes", 0, &[(2, 1), (8, 1), (8, 8)]),
@@ -36,7 +39,11 @@ pub(crate) fn run(run: &mut Run) {
                         return signal(run, contestant, of);
                     }
                     turn(run, contestant, of, &set_up)?;
-                    if round == 0 && hold_us > 0 { count(run, contestant, of, &set_up) } else { Ok(()) }
+                    if round == 0 && hold_us > 0 && processes > 1 {
+                        count(run, contestant, of, &set_up)
+                    } else {
+                        Ok(())
+                    }
                 });
             }
         }
@@ -44,7 +51,7 @@ pub(crate) fn run(run: &mut Run) {
 }
 
 /// How long they contend, or signals go, in a turn.
-const MS: u32 = 700;
+const MS: u32 = 500;
 
 struct SetUp {
     processes: u32,
@@ -54,7 +61,7 @@ struct SetUp {
 }
 
 fn turn(run: &mut Run, contestant: &Contestant, of: &Of, set_up: &SetUp) -> Result<()> {
-    let mut workers = start(run, contestant, &run.place(), set_up)?;
+    let mut workers = start(run, contestant, &run.place(), set_up, run.pick(MS, 300))?;
     let before = run.store.commands()?;
     let figures = contend(&mut workers, set_up)?;
     let commands = per_operation(before, run.store.commands()?, figures.hand_offs);
@@ -75,8 +82,8 @@ fn turn(run: &mut Run, contestant: &Contestant, of: &Of, set_up: &SetUp) -> Resu
     Ok(())
 }
 
-fn start(run: &Run, contestant: &Contestant, place: &Place, set_up: &SetUp) -> Result<Vec<Worker>> {
-    let (tasks, ms, hold_us) = (set_up.tasks.to_string(), run.pick(MS, 300).to_string(), set_up.hold_us.to_string());
+fn start(run: &Run, contestant: &Contestant, place: &Place, set_up: &SetUp, ms: u32) -> Result<Vec<Worker>> {
+    let (tasks, ms, hold_us) = (set_up.tasks.to_string(), ms.to_string(), set_up.hold_us.to_string());
     let mut work = vec!["contend", "--tasks", &tasks, "--ms", &ms, "--hold-us", &hold_us];
     if set_up.processes > 1 {
         work.push("--one-thread");
@@ -108,7 +115,7 @@ fn contend(workers: &mut [Worker], set_up: &SetUp) -> Result<Figures> {
 fn count(run: &mut Run, contestant: &Contestant, of: &Of, set_up: &SetUp) -> Result<()> {
     let (Some(counted), Way::Client(_)) = (run.store.counted()?, &contestant.way) else { return Ok(()) };
     let place = Place { url: counted.url, ..run.place() };
-    let mut workers = start(run, contestant, &place, set_up)?;
+    let mut workers = start(run, contestant, &place, set_up, 300)?;
     let before = counted.proxy.counters();
     let hand_offs = contend(&mut workers, set_up)?.hand_offs as f64;
     let after = counted.proxy.counters();

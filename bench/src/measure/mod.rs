@@ -42,6 +42,8 @@ type Measure = fn(&mut Run);
 
 /// Runs it, and tells as it goes.
 pub(crate) fn run(plan: &Plan) -> Result<Results> {
+    // Workers inherit it: a connection for each of 1,000 waiters is more than a shell's usual limit allows.
+    crate::process::raise_file_limit();
     let store = plan.backend.start()?;
     let mut contestants = plan.backend.contestants();
     contestants.retain(|one| plan.python || !matches!(one.way, Way::Python(_)));

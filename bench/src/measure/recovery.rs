@@ -16,7 +16,7 @@ pub(crate) fn run(run: &mut Run) {
     // A round of a store takes up to twice its TTL.
     let kills = match ttl.as_secs() {
         0..=1 => 15,
-        2..=5 => 7,
+        2..=5 => 5,
         _ => 3,
     };
     for (setting, signal, rounds) in

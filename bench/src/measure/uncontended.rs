@@ -13,7 +13,7 @@ use crate::worker::Worker;
 const LIMIT: Duration = Duration::from_secs(300);
 
 pub(crate) fn run(run: &mut Run) {
-    for _ in 0..run.pick(7, 2) {
+    for _ in 0..run.pick(5, 2) {
         run.turns(Kind::Uncontended, "", 1, turn);
     }
     run.turns(Kind::Uncontended, "", 1, count);

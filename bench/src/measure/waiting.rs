@@ -59,8 +59,8 @@ fn many_locks(run: &mut Run, contestant: &Contestant, of: &Of) -> Result<()> {
 
 /// What the waiters and the servers do while nothing happens.
 fn watch(run: &mut Run, of: &Of, waiters: &[Worker]) -> Result<()> {
-    std::thread::sleep(run.pick(Duration::from_millis(1_500), Duration::from_millis(500)));
-    let window = run.pick(Duration::from_secs(4), Duration::from_secs(1));
+    std::thread::sleep(run.pick(Duration::from_secs(1), Duration::from_millis(500)));
+    let window = run.pick(Duration::from_secs(3), Duration::from_secs(1));
     let cpu = |pids: &[u32]| pids.iter().map(|pid| cpu_time(*pid)).sum::<Result<Duration>>();
     let (clients, servers): (Vec<u32>, _) = (waiters.iter().map(Worker::pid).collect(), run.store.servers());
     let (client, server, commands) = (cpu(&clients)?, cpu(&servers)?, run.store.commands()?);

@@ -36,7 +36,11 @@ const REASONS: &[(&str, Kind, &str)] = &[
         Kind::Throughput,
         "with a lease that is kept the peer writes and deletes one key; nobody renews that lease",
     ),
-    ("etcd", Kind::Handoff, "the server looks after the queue itself: its next holder needs no read over the network"),
+    (
+        "etcd",
+        Kind::Handoff,
+        "the waiting is the server's: one call, where ours lines up by a transaction and has two watches",
+    ),
     ("consul", Kind::Uncontended, "the peer keeps no token and no record"),
     ("consul", Kind::Throughput, "the peer keeps no token and no record"),
     (

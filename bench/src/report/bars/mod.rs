@@ -89,7 +89,7 @@ fn row(results: &Results, bar: &Bar, load: u64) -> Vec<String> {
         (_, Some(left_out), _) => format!("not measured: {}", left_out.why),
         (_, _, None) => "not measured".into(),
         (_, _, Some(_)) if gave_none(results, bar, &ours) => "**failed**: a round gave no figure".into(),
-        (_, _, Some(spread)) => verdict(spread.median, bar.limit),
+        (_, _, Some(spread)) => verdict(bar.backend, spread.median, bar.limit),
     };
     let contenders = if bar.loads.len() > 1 { format!("; {load} contenders") } else { String::new() };
     vec![
@@ -113,7 +113,7 @@ fn gave_none(results: &Results, bar: &Bar, ours: &results::Of) -> bool {
 }
 
 /// Of what is shown, which has three digits.
-fn verdict(value: f64, limit: Limit) -> String {
+fn verdict(backend: &str, value: f64, limit: Limit) -> String {
     #[expect(clippy::cast_possible_truncation, reason = "a power of ten")]
     let digits = 10_f64.powi(2 - value.abs().max(f64::MIN_POSITIVE).log10().floor() as i32);
     let value = (value * digits).round() / digits;
@@ -121,7 +121,11 @@ fn verdict(value: f64, limit: Limit) -> String {
         Limit::AtMost(limit) => (value <= limit, limit),
         Limit::AtLeast(limit) => (value >= limit, limit),
     };
-    if reached { "reached".into() } else { format!("**missed** by {:.0} %", (value / limit - 1.0).abs() * 100.0) }
+    if reached {
+        return "reached".into();
+    }
+    // The page says there where the time goes, and what was tried.
+    format!("**missed** by {:.0} % ([why](#{backend}))", (value / limit - 1.0).abs() * 100.0)
 }
 
 #[cfg(test)]

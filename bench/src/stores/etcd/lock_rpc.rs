@@ -91,7 +91,9 @@ impl Held for Locked {
                 client.unlock(key).await?;
                 idle.lock().unwrap_or_else(PoisonError::into_inner).push(lease);
             }
-            None => drop(client.lease_revoke(lease).await?),
+            None => {
+                client.lease_revoke(lease).await?;
+            }
         }
         Ok(())
     }

@@ -41,7 +41,7 @@ pub(crate) fn ours_raw() -> Contestant {
         name: RAW,
         role: Role::Floor,
         lacks: &[Lack::Renewal, Lack::LossNotice],
-        note: "the two scripts of our backend, with arguments as it has them, by the same driver and nothing else",
+        note: "the two scripts of our backend, with arguments like its own, by the same driver and nothing else",
         way: Way::Client(|place| {
             let (acquire, release) = lock_redis::fuzzing::scripts();
             Box::pin(async move { Scripts::client(place, &acquire, &release, true).await })
