@@ -131,6 +131,27 @@ def contend(place, work):
     say(json.dumps(turns))
 
 
+def many(place, work):
+    """Holds as many as it is told to, renewed by the module itself: tooz alone does that."""
+    client = MODULES[place.module](place)
+    client.acquire(f"{place.tag}-first")()
+    before, began = resident(), time.monotonic()
+    releases = [client.acquire(f"{place.tag}-{number}") for number in range(work.locks)]
+    acquired_in_s = time.monotonic() - began
+    ready()
+    # Whether they are still held, the release tells.
+    say(json.dumps({"acquired_in_s": acquired_in_s, "resident_before": before, "renewed": work.locks}))
+    if not all(release() for release in releases):
+        raise SystemExit("some were lost")
+    say("released")
+
+
+def resident():
+    with open("/proc/self/status") as status:
+        line = next(line for line in status if line.startswith("VmRSS:"))
+    return int(line.split()[1]) * 1024
+
+
 def hold(place, work):
     release = MODULES[place.module](place).acquire(place.tag)
     ready()
@@ -155,11 +176,13 @@ def main():
     parser.add_argument("--tag", default="try")
     parser.add_argument("--alone", action="store_true")
     works = parser.add_subparsers(required=True)
-    for work in (alone, contend, hold, wait):
+    for work in (alone, contend, many, hold, wait):
         options = works.add_parser(work.__name__)
         options.set_defaults(run=work)
         if work is alone:
             options.add_argument("--pairs", type=int, required=True)
+        if work is many:
+            options.add_argument("--locks", type=int, required=True)
         if work is contend:
             options.add_argument("--tasks", type=int, required=True)
             options.add_argument("--ms", type=int, required=True)

@@ -2,6 +2,7 @@
 
 mod contest;
 mod figures;
+mod holds;
 mod measure;
 mod peers;
 mod process;
@@ -11,8 +12,9 @@ mod stores;
 mod worker;
 
 use std::path::PathBuf;
+use std::time::Instant;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use clap::{Parser, ValueEnum as _};
 
 use contest::Kind;
@@ -75,6 +77,7 @@ fn run(options: &Options) -> Result<()> {
     let backends = if options.backend.is_empty() { Backend::value_variants() } else { &options.backend };
     let in_part = options.quick || !options.only.is_empty() || !options.contestant.is_empty();
     let docs = options.docs.clone().or_else(|| (!in_part).then(|| PathBuf::from("docs")));
+    let (began, mut faults) = (Instant::now(), Vec::new());
     for backend in backends {
         let plan = measure::Plan {
             backend: *backend,
@@ -84,11 +87,20 @@ fn run(options: &Options) -> Result<()> {
             contestants: &options.contestant,
         };
         let results: Results = measure::run(&plan)?;
+        println!("{}: {}", backend.name(), minutes(results.seconds));
+        faults.extend(results.faults_of_ours());
         if let Some(docs) = &docs {
             std::fs::create_dir_all(docs.join("benchmarks"))?;
             results.save(&docs.join("benchmarks").join(format!("{}.json", backend.name())))?;
             report::write(docs)?;
         }
     }
+    println!("all: {}", minutes(began.elapsed().as_secs_f64()));
+    // After all was written: what is wrong can be looked at then.
+    ensure!(faults.is_empty(), "distlock itself failed:\n  {}", faults.join("\n  "));
     Ok(())
+}
+
+fn minutes(seconds: f64) -> String {
+    format!("{:.1} minutes", seconds / 60.0)
 }

@@ -8,6 +8,13 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::contest::{Contestant, Kind, Role, Way};
 
+/// The contestant that all of this is about.
+pub(crate) const OURS: &str = "distlock";
+/// The same as a command.
+pub(crate) const OUR_COMMAND: &str = "distlock run";
+/// How often a lock was granted that somebody held.
+pub(crate) const HELD_BY_TWO: &str = "held by two";
+
 /// One run on one backend.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Results {
@@ -20,6 +27,12 @@ pub(crate) struct Results {
     pub(crate) contestants: Vec<About>,
     pub(crate) figures: Vec<Figure>,
     pub(crate) failures: Vec<Failure>,
+    /// What wasn't measured on purpose, and why.
+    #[serde(default)]
+    pub(crate) left_out: Vec<Failure>,
+    /// How long the run took.
+    #[serde(default)]
+    pub(crate) seconds: f64,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -74,8 +87,18 @@ impl Results {
             uname().machine().to_string_lossy()
         );
         let date = jiff::Timestamp::now().strftime("%Y-%m-%d").to_string();
-        let (contestants, figures, failures) = (Vec::new(), Vec::new(), Vec::new());
-        Self { backend: backend.into(), store, date, machine, quick, contestants, figures, failures }
+        Self {
+            backend: backend.into(),
+            store,
+            date,
+            machine,
+            quick,
+            contestants: Vec::new(),
+            figures: Vec::new(),
+            failures: Vec::new(),
+            left_out: Vec::new(),
+            seconds: 0.0,
+        }
     }
 
     pub(crate) fn load(path: &Path) -> Result<Self> {
@@ -105,6 +128,32 @@ impl Results {
         }
     }
 
+    /// Notes that there is none on purpose.
+    pub(crate) fn leave_out(&mut self, of: &Of, why: String) {
+        if self.left_out.iter().all(|left_out| left_out.of != *of) {
+            self.left_out.push(Failure { of: of.clone(), why });
+        }
+    }
+
+    pub(crate) fn failure(&self, of: &Of) -> Option<&Failure> {
+        self.failures.iter().find(|failure| failure.of == *of)
+    }
+
+    /// What must never be: that one of our own failed, or that two held its lock at once.
+    pub(crate) fn faults_of_ours(&self) -> Vec<String> {
+        let ours =
+            |of: &Of| of.contestant == OURS || of.contestant.starts_with("distlock,") || of.contestant == OUR_COMMAND;
+        let told = |of: &Of, what: &str| {
+            format!("{}: {}, {:?} {} {}: {what}", self.backend, of.contestant, of.kind, of.setting, of.load)
+        };
+        let failures = self.failures.iter().filter(|failure| ours(&failure.of));
+        let held_by_two = self.figures.iter().filter(|figure| {
+            ours(&figure.of) && figure.metric == HELD_BY_TWO && figure.rounds.iter().any(|round| *round > 0.0)
+        });
+        let failures = failures.map(|failure| told(&failure.of, &failure.why));
+        failures.chain(held_by_two.map(|figure| told(&figure.of, "two held the lock at once"))).collect()
+    }
+
     pub(crate) fn rounds(&self, of: &Of, metric: &str) -> Option<&[f64]> {
         let figure = self.figures.iter().find(|figure| figure.of == *of && figure.metric == metric);
         figure.map(|figure| figure.rounds.as_slice())
@@ -126,7 +175,7 @@ impl From<&Contestant> for About {
 
 #[cfg(test)]
 mod tests {
-    use super::{Kind, Of, Results};
+    use super::{HELD_BY_TWO, Kind, Of, Results};
 
     #[test]
     fn what_was_saved_is_loaded_again_figures_that_are_none_as_well() {
@@ -140,5 +189,19 @@ mod tests {
         let loaded = Results::load(&path).expect("it is read");
         let rounds = loaded.rounds(&of, "p50 ms").expect("they are there");
         assert!(rounds[0].is_nan() && rounds[1].total_cmp(&1.5).is_eq(), "{rounds:?}");
+    }
+
+    #[test]
+    fn faults_of_ours_are_told_and_those_of_others_are_not() {
+        let of = |name: &str, load| Of { kind: Kind::Handoff, contestant: name.into(), setting: String::new(), load };
+        let mut results = Results::new("file", "a store".into(), true);
+        for name in ["distlock", "distlock, shared leases", "distributed-lock (file)"] {
+            results.fail(of(name, 2), "it broke".into());
+            results.add(&of(name, 8), HELD_BY_TWO, 0.0);
+            results.add(&of(name, 64), HELD_BY_TWO, 0.0);
+            results.add(&of(name, 64), HELD_BY_TWO, 1.0);
+        }
+        let told = results.faults_of_ours();
+        assert_eq!(told.len(), 4, "{told:?}");
     }
 }

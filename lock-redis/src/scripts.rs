@@ -67,6 +67,11 @@ impl Step {
         self.call("EVALSHA", self.script.get_hash(), names, arguments)
     }
 
+    #[cfg(feature = "fuzzing")]
+    pub(crate) fn text(&self) -> &str {
+        &self.source
+    }
+
     /// The call with the script's text, after the server said that it doesn't know the hash.
     pub(crate) fn by_text(&self, names: &LockNames, arguments: &[&[u8]]) -> Cmd {
         self.call("EVAL", &self.source, names, arguments)

@@ -48,7 +48,7 @@ fn main() -> ExitCode {
         Command::Images(options) => servers::images(&options).map(|()| ExitCode::SUCCESS),
         Command::Servers(options) => servers::servers(&options).map(|()| ExitCode::SUCCESS),
         #[cfg(unix)]
-        Command::Chaos(options) => chaos::run(&options).map(|()| ExitCode::SUCCESS),
+        Command::Chaos(options) => chaos(&options),
         Command::Simulate(options) => simulate::run(&options),
         Command::Mutants(options) => mutants::run(&options).map(|()| ExitCode::SUCCESS),
         #[cfg(unix)]
@@ -58,4 +58,12 @@ fn main() -> ExitCode {
         eprintln!("error: {error:#}");
         ExitCode::FAILURE
     })
+}
+
+#[cfg(unix)]
+fn chaos(options: &chaos::Options) -> anyhow::Result<ExitCode> {
+    match servers::again_with(options.backend.servers())? {
+        Some(ended) => Ok(ended),
+        None => chaos::run(options).map(|()| ExitCode::SUCCESS),
+    }
 }

@@ -98,7 +98,8 @@ pub(crate) enum Kind {
 pub(crate) enum Way {
     /// A client in a process of ours.
     Client(fn(Place) -> Connecting),
-    /// Not a lock, but the way of one signal from one connection to another: the floor of a hand-off.
+    /// Not a lock, but the way of one signal from one connection to another, whatever the number of contenders: the
+    /// floor of a hand-off.
     Signal(fn(Place) -> ConnectingSignal),
     /// `bench/peers/peer.py` with this module; only when asked for.
     Python(&'static str),

@@ -8,10 +8,11 @@ use async_trait::async_trait;
 use distlock::{LockGuard, Supervisor};
 
 use super::{Client, Connecting, Contestant, Held, Place, Role, Way};
+use crate::results::OURS;
 
 /// Distlock, on whatever store the place names.
 pub(crate) fn ours() -> Contestant {
-    Contestant { name: "distlock", role: Role::Ours, lacks: &[], note: "", way: Way::Client(connect), skips: &[] }
+    Contestant { name: OURS, role: Role::Ours, lacks: &[], note: "", way: Way::Client(connect), skips: &[] }
 }
 
 fn connect(place: Place) -> Connecting {

@@ -19,9 +19,14 @@ pub(crate) trait Store {
     /// Commands that run a command under a lock. `true` alone, the floor, isn't one of them.
     fn programs(&self) -> Vec<Program>;
 
-    /// How many locks are held in turn to measure what holding costs.
-    fn heartbeats(&self) -> &'static [u64] {
-        &[1_000, 10_000, 100_000]
+    /// Acquired and released in a turn by one task: as many as take some seconds at most.
+    fn pairs(&self) -> u32 {
+        3_000
+    }
+
+    /// Why this contestant isn't asked to hold so many locks at once.
+    fn too_many(&self, _contestant: &str, _locks: u64) -> Option<String> {
+        None
     }
 
     /// The server's processes.

@@ -8,10 +8,10 @@ use anyhow::{Result, ensure};
 use super::Run;
 use crate::contest::{Kind, Program, Role};
 use crate::figures::percentile;
-use crate::results::{About, Of};
+use crate::results::{About, OUR_COMMAND, Of};
 
 /// The command alone.
-const FLOOR: &str = "true";
+pub(crate) const FLOOR: &str = "true";
 
 pub(crate) fn run(run: &mut Run) {
     let mut programs =
@@ -21,7 +21,7 @@ pub(crate) fn run(run: &mut Run) {
     for program in &programs {
         let role = match program.name {
             FLOOR => Role::Floor,
-            "distlock run" => Role::Ours,
+            OUR_COMMAND => Role::Ours,
             _ => Role::Peer,
         };
         let others =

@@ -1,7 +1,7 @@
 //! The measurements. Each takes its turns: the first contestant, the second, ..., and again, in several rounds, so that
 //! what the machine does meanwhile falls on all of them.
 
-mod command;
+pub(crate) mod command;
 mod handoff;
 mod heartbeats;
 mod recovery;
@@ -9,7 +9,7 @@ mod throughput;
 mod uncontended;
 mod waiting;
 
-pub(crate) use handoff::SIGNAL;
+use std::time::Instant;
 
 use anyhow::Result;
 
@@ -42,6 +42,8 @@ type Measure = fn(&mut Run);
 
 /// Runs it, and tells as it goes.
 pub(crate) fn run(plan: &Plan) -> Result<Results> {
+    // Workers inherit it: a connection for each of 1,000 waiters is more than a shell's usual limit allows.
+    crate::process::raise_file_limit();
     let store = plan.backend.start()?;
     let mut contestants = plan.backend.contestants();
     contestants.retain(|one| plan.python || !matches!(one.way, Way::Python(_)));
@@ -60,13 +62,15 @@ pub(crate) fn run(plan: &Plan) -> Result<Results> {
         (Kind::Waiting, waiting::run),
         (Kind::Command, command::run),
     ];
+    let began = Instant::now();
     for (kind, measure) in all {
         if plan.kinds.is_empty() || plan.kinds.contains(&kind) {
-            let began = std::time::Instant::now();
+            let began = Instant::now();
             measure(&mut run);
             println!("{}  ({:.0?})", crate::report::text(&run.results, kind), began.elapsed());
         }
     }
+    run.results.seconds = began.elapsed().as_secs_f64();
     Ok(run.results)
 }
 
@@ -105,7 +109,7 @@ impl Run<'_> {
     }
 }
 
-/// Commands of the server per operation, between two looks.
+/// Commands of the server per operation, between two looks; of no operations: no number.
 fn per_operation(before: Option<u64>, after: Option<u64>, operations: usize) -> Option<f64> {
-    Some(after?.saturating_sub(before?) as f64 / operations.max(1) as f64)
+    Some(after?.saturating_sub(before?) as f64 / operations as f64)
 }

@@ -13,8 +13,14 @@ use crate::worker::Worker;
 pub(crate) fn run(run: &mut Run) {
     let ttl = run.store.shortest_ttl();
     let load = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX);
+    // A round of a store takes up to twice its TTL.
+    let kills = match ttl.as_secs() {
+        0..=1 => 15,
+        2..=5 => 5,
+        _ => 3,
+    };
     for (setting, signal, rounds) in
-        [("killed", Signal::KILL, run.pick(15, 2)), ("stopped", Signal::STOP, run.pick(3, 1))]
+        [("killed", Signal::KILL, run.pick(kills, 2)), ("stopped", Signal::STOP, run.pick(3, 1))]
     {
         for _ in 0..rounds {
             // All are struck, one after the other, and then all are waited for: they do nothing meanwhile.

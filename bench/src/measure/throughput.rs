@@ -22,7 +22,7 @@ fn turn(run: &mut Run, contestant: &Contestant, of: &Of) -> Result<()> {
     if let Way::Signal(_) = contestant.way {
         return Ok(());
     }
-    let (tasks, ms) = (of.load.to_string(), run.pick(1_000, 200).to_string());
+    let (tasks, ms) = (of.load.to_string(), run.pick(500, 200).to_string());
     let work = ["contend", "--distinct", "--tasks", &tasks, "--ms", &ms];
     let mut worker = Worker::start(run.backend, contestant, &run.place(), &work)?;
     worker.go()?;

@@ -13,7 +13,7 @@ use crate::worker::Worker;
 const LIMIT: Duration = Duration::from_secs(300);
 
 pub(crate) fn run(run: &mut Run) {
-    for _ in 0..run.pick(7, 2) {
+    for _ in 0..run.pick(5, 2) {
         run.turns(Kind::Uncontended, "", 1, turn);
     }
     run.turns(Kind::Uncontended, "", 1, count);
@@ -24,7 +24,7 @@ fn turn(run: &mut Run, contestant: &Contestant, of: &Of) -> Result<()> {
         return Ok(());
     }
     let place = Place { alone: true, ..run.place() };
-    let pairs = run.pick(3_000, 300).to_string();
+    let pairs = run.pick(run.store.pairs(), 300).to_string();
     let mut worker = Worker::start(run.backend, contestant, &place, &["alone", "--pairs", &pairs])?;
     let before = run.store.commands()?;
     worker.go()?;

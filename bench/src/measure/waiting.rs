@@ -16,8 +16,10 @@ const ONE_LOCK: &str = "each a process, for one lock";
 const MANY_LOCKS: &str = "in one process, each for a lock of its own";
 
 pub(crate) fn run(run: &mut Run) {
-    run.turns(Kind::Waiting, ONE_LOCK, run.pick(100, 10), one_lock);
-    run.turns(Kind::Waiting, MANY_LOCKS, run.pick(1_000, 50), many_locks);
+    for _ in 0..run.pick(3, 1) {
+        run.turns(Kind::Waiting, ONE_LOCK, run.pick(100, 10), one_lock);
+        run.turns(Kind::Waiting, MANY_LOCKS, run.pick(1_000, 50), many_locks);
+    }
 }
 
 fn one_lock(run: &mut Run, contestant: &Contestant, of: &Of) -> Result<()> {
@@ -57,8 +59,8 @@ fn many_locks(run: &mut Run, contestant: &Contestant, of: &Of) -> Result<()> {
 
 /// What the waiters and the servers do while nothing happens.
 fn watch(run: &mut Run, of: &Of, waiters: &[Worker]) -> Result<()> {
-    std::thread::sleep(run.pick(Duration::from_secs(3), Duration::from_secs(1)));
-    let window = run.pick(Duration::from_secs(10), Duration::from_secs(2));
+    std::thread::sleep(run.pick(Duration::from_secs(1), Duration::from_millis(500)));
+    let window = run.pick(Duration::from_secs(3), Duration::from_secs(1));
     let cpu = |pids: &[u32]| pids.iter().map(|pid| cpu_time(*pid)).sum::<Result<Duration>>();
     let (clients, servers): (Vec<u32>, _) = (waiters.iter().map(Worker::pid).collect(), run.store.servers());
     let (client, server, commands) = (cpu(&clients)?, cpu(&servers)?, run.store.commands()?);

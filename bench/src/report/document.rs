@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result};
 
-use super::{bars, plots, tables};
+use super::{ahead, bars, plots, tables};
 use crate::contest::Kind;
 use crate::results::Results;
 
@@ -50,8 +50,9 @@ pub(crate) fn write(docs: &Path) -> Result<()> {
         }
         text = replace(&text, &results.backend, &backend(results));
     }
-    let bars = bars::table(&all).markdown();
-    std::fs::write(&page, replace(&text, "bars", &bars)).with_context(|| page.display().to_string())
+    text = replace(&text, "bars", &bars::table(&all).markdown());
+    text = replace(&text, "ahead", &ahead::table(&all).markdown());
+    std::fs::write(&page, text).with_context(|| page.display().to_string())
 }
 
 /// `text` with what is between the marks of `part` replaced; at its end, if there are none.
@@ -66,7 +67,9 @@ fn replace(text: &str, part: &str, by: &str) -> String {
 }
 
 fn backend(results: &Results) -> String {
-    let mut text = format!("Measured on {}, {}; {}.\n", results.date, results.machine, results.store);
+    let minutes = (results.seconds / 60.0).ceil();
+    let mut text =
+        format!("Measured on {} in {minutes} minutes; {}; {}.\n", results.date, results.machine, results.store);
     if results.quick {
         text += "\n**A trial run (`--quick`): it shows that everything runs, and no figure here is to be believed.**\n";
     }

@@ -1,8 +1,10 @@
 //! What is shown of the figures: tables on the terminal and in docs/benchmarks.md, and plots.
 
+mod ahead;
 mod bars;
 mod document;
 mod plots;
+mod ratios;
 mod tables;
 
 pub(crate) use document::write;

@@ -1,10 +1,11 @@
-//! Tables: the ratio to the floor first.
+//! Tables: the ratios to the floors first.
 
 use std::fmt::Write as _;
 
+use super::ratios;
 use crate::contest::{Kind, Role};
 use crate::figures::Spread;
-use crate::results::{Figure, Of, Results};
+use crate::results::{HELD_BY_TWO, Of, Results};
 
 /// One table.
 pub(crate) struct Table {
@@ -17,6 +18,8 @@ pub(crate) struct Table {
 pub(crate) struct Shown {
     pub(crate) compared: &'static str,
     others: &'static [&'static str],
+    /// The others, too, with least and most.
+    with_spread: bool,
 }
 
 /// What is shown of each measurement. The first is compared with the floor's.
@@ -36,7 +39,7 @@ pub(crate) fn shown(kind: Kind) -> Shown {
                 "requests",
                 "bytes",
                 "connections",
-                "held by two",
+                HELD_BY_TWO,
             ],
         ),
         Kind::Heartbeats => {
@@ -46,7 +49,7 @@ pub(crate) fn shown(kind: Kind) -> Shown {
         Kind::Waiting => ("client CPU %", &["server CPU %", "commands/s", "connections"]),
         Kind::Command => ("p50 ms", &["p99 ms"]),
     };
-    Shown { compared, others }
+    Shown { compared, others, with_spread: matches!(kind, Kind::Heartbeats | Kind::Waiting) }
 }
 
 fn title(kind: Kind) -> &'static str {
@@ -73,47 +76,73 @@ pub(crate) fn load(kind: Kind) -> Option<&'static str> {
     }
 }
 
+/// The letter of those that have one.
+pub(crate) fn letter(kind: Kind) -> &'static str {
+    title(kind).split_once('.').map_or("", |(letter, _)| letter)
+}
+
 /// The tables of one measurement, one for each setting.
 pub(crate) fn of(results: &Results, kind: Kind) -> Vec<Table> {
+    settings(results, kind).into_iter().map(|setting| table(results, kind, setting)).collect()
+}
+
+/// Its settings, in the order in which they were measured.
+pub(crate) fn settings(results: &Results, kind: Kind) -> Vec<&str> {
     let mut settings: Vec<&str> = Vec::new();
-    for of in results.figures.iter().map(|figure| &figure.of).chain(results.failures.iter().map(|failure| &failure.of))
-    {
+    for of in all(results) {
         if of.kind == kind && !settings.contains(&of.setting.as_str()) {
             settings.push(&of.setting);
         }
     }
-    settings.into_iter().map(|setting| table(results, kind, setting)).collect()
+    settings
+}
+
+/// The loads of one setting, the least first.
+pub(crate) fn loads(results: &Results, kind: Kind, setting: &str) -> Vec<u64> {
+    let mut loads: Vec<u64> =
+        all(results).filter(|of| of.kind == kind && of.setting == setting).map(|of| of.load).collect();
+    loads.sort_unstable();
+    loads.dedup();
+    loads
 }
 
 fn table(results: &Results, kind: Kind, setting: &str) -> Table {
     let here = |of: &Of| of.kind == kind && of.setting == setting;
     let shown = shown(kind);
-    let others: Vec<&str> = shown
-        .others
-        .iter()
-        .copied()
-        .filter(|metric| results.figures.iter().any(|figure| here(&figure.of) && figure.metric == *metric))
-        .collect();
+    let measured = |metric: &str| results.figures.iter().any(|figure| here(&figure.of) && figure.metric == metric);
+    let others: Vec<&str> = shown.others.iter().copied().filter(|metric| measured(metric)).collect();
+    let loads = loads(results, kind, setting);
+    let of = |contestant: &str, load| Of { kind, contestant: contestant.into(), setting: setting.into(), load };
+    let mut floors: Vec<&str> = Vec::new();
+    for load in &loads {
+        for about in ratios::floors(results, &of("", *load), shown.compared) {
+            if !floors.contains(&about.name.as_str()) {
+                floors.push(&about.name);
+            }
+        }
+    }
     let mut header: Vec<String> = load(kind).map(str::to_owned).into_iter().collect();
-    header.extend(["", "to the floor", shown.compared].map(str::to_owned));
-    header.extend(others.iter().map(|metric| (*metric).to_owned()));
-    let mut loads: Vec<u64> =
-        results.figures.iter().filter(|figure| here(&figure.of)).map(|figure| figure.of.load).collect();
-    loads.extend(results.failures.iter().filter(|failure| here(&failure.of)).map(|failure| failure.of.load));
-    loads.sort_unstable();
-    loads.dedup();
+    header.push(String::new());
+    header.extend(floors.iter().map(|floor| format!("to {floor}")));
+    header.extend([shown.compared].into_iter().chain(others.iter().copied()).map(str::to_owned));
     let mut rows = Vec::new();
     for load_now in loads {
         for about in &results.contestants {
-            let of = Of { kind, contestant: about.name.clone(), setting: setting.into(), load: load_now };
+            let of = of(&about.name, load_now);
             let mut row: Vec<String> = load(kind).map(|_| thousands(load_now as f64)).into_iter().collect();
             row.push(if about.role == Role::Ours { format!("**{}**", about.name) } else { about.name.clone() });
-            if let Some(failure) = results.failures.iter().find(|failure| failure.of == of) {
-                let why = failure.why.lines().next().unwrap_or_default();
-                row.extend(["-".to_owned(), format!("- {why}")]);
+            let left_out = results.left_out.iter().find(|left_out| left_out.of == of);
+            if let Some(failure) = results.failure(&of).or(left_out) {
+                row.extend(vec!["-".to_owned(); floors.len()]);
+                row.push(format!("- {}", failure.why.lines().next().unwrap_or_default().replace('|', "/")));
             } else if let Some(rounds) = results.rounds(&of, shown.compared) {
-                row.extend([ratio(results, &of, shown.compared).unwrap_or("-".into()), spread(rounds)]);
-                row.extend(others.iter().map(|metric| results.rounds(&of, metric).map_or("-".into(), median)));
+                for floor in &floors {
+                    let ratio = ratios::ratio(results, &of, floor, shown.compared);
+                    row.push(ratio.filter(|_| *floor != about.name).map_or("-".into(), |ratio| number(ratio.median)));
+                }
+                row.push(spread(rounds));
+                let cell = if shown.with_spread { spread } else { median };
+                row.extend(others.iter().map(|metric| results.rounds(&of, metric).map_or("-".into(), cell)));
             } else {
                 continue;
             }
@@ -125,40 +154,14 @@ fn table(results: &Results, kind: Kind, setting: &str) -> Table {
     Table { title: format!("{}{of_setting}", title(kind)), header, rows }
 }
 
-/// The floor that a figure is compared with: the first of the list that was measured in the same setting, else one that
-/// has a setting of its own.
-pub(crate) fn floor<'a>(results: &'a Results, of: &Of, metric: &str) -> Option<&'a Figure> {
-    let floors = || results.contestants.iter().filter(|about| about.role == Role::Floor);
-    let find = |name: &str, fits: &dyn Fn(&Of) -> bool| {
-        let measured =
-            |figure: &&Figure| figure.metric == metric && figure.rounds.iter().any(|value| value.is_finite());
-        let of_floor = |figure: &&Figure| figure.of.contestant == name && figure.of.kind == of.kind;
-        results.figures.iter().filter(measured).filter(of_floor).find(|figure| fits(&figure.of))
-    };
-    let same = |floor: &Of| floor.setting == of.setting && floor.load == of.load;
-    let signal = |floor: &Of| floor.setting == crate::measure::SIGNAL;
-    floors()
-        .find_map(|about| find(&about.name, &same))
-        .or_else(|| floors().find_map(|about| find(&about.name, &signal)))
-}
-
-/// The ratios of the rounds in which both were measured.
-pub(crate) fn ratios(results: &Results, of: &Of, metric: &str) -> Option<Spread> {
-    let (ours, floor) = (results.rounds(of, metric)?, floor(results, of, metric)?);
-    let ratios: Vec<f64> = ours.iter().zip(&floor.rounds).map(|(ours, floor)| ours / floor).collect();
-    Spread::of(&ratios)
-}
-
-fn ratio(results: &Results, of: &Of, metric: &str) -> Option<String> {
-    let floor = floor(results, of, metric)?;
-    if floor.of.contestant == of.contestant {
-        return Some("the floor".into());
-    }
-    Some(number(ratios(results, of, metric)?.median))
+/// All that was measured, that failed, and that was left out.
+fn all(results: &Results) -> impl Iterator<Item = &Of> {
+    let none = results.failures.iter().chain(&results.left_out);
+    results.figures.iter().map(|figure| &figure.of).chain(none.map(|none| &none.of))
 }
 
 /// `12.3 (11.0–14.0)`: median, least and most.
-fn spread(rounds: &[f64]) -> String {
+pub(crate) fn spread(rounds: &[f64]) -> String {
     match Spread::of(rounds) {
         Some(spread) if spread.one_value() => number(spread.median),
         Some(spread) => format!("{} ({}–{})", number(spread.median), number(spread.min), number(spread.max)),
@@ -181,7 +184,7 @@ pub(crate) fn number(value: f64) -> String {
     }
 }
 
-fn thousands(value: f64) -> String {
+pub(crate) fn thousands(value: f64) -> String {
     let digits = format!("{value:.0}");
     let mut text = String::new();
     for (position, digit) in digits.chars().enumerate() {

@@ -71,7 +71,8 @@ pub(crate) fn run(options: Options) -> Result<()> {
         Work::WaitMany(work) => one_thread()?.block_on(many::wait(connect(contestant, place)?, &tag, &work)),
         Work::Signal(work) => {
             let Way::Signal(connect) = contestant.way else { bail!("it sends no signals") };
-            many_threads()?.block_on(signal::run(connect(place), &work))
+            // As the contenders over processes, which are those that are compared with it.
+            one_thread()?.block_on(signal::run(connect(place), &work))
         }
     }
 }
@@ -85,12 +86,16 @@ fn connect(contestant: &Contestant, place: Place) -> Result<Connecting> {
     }
 }
 
+/// So many tasks wait by blocking a thread, where a peer knows no other way. With tokio's 512 the others would stand in
+/// line for a thread, and not for their lock.
+const BLOCKED: usize = 2_048;
+
 fn one_thread() -> Result<tokio::runtime::Runtime> {
-    Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?)
+    Ok(tokio::runtime::Builder::new_current_thread().max_blocking_threads(BLOCKED).enable_all().build()?)
 }
 
 fn many_threads() -> Result<tokio::runtime::Runtime> {
-    Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?)
+    Ok(tokio::runtime::Builder::new_multi_thread().max_blocking_threads(BLOCKED).enable_all().build()?)
 }
 
 /// Says that this process is ready, and waits until all are to begin.

@@ -1,5 +1,7 @@
 //! The way of a signal from one connection to another.
 
+use std::time::{Duration, Instant};
+
 use anyhow::Result;
 
 use super::{answer, ready};
@@ -8,18 +10,22 @@ use crate::contest::ConnectingSignal;
 #[derive(clap::Args)]
 pub(crate) struct Options {
     #[arg(long)]
-    signals: u32,
+    ms: u64,
 }
+
+/// Before those that count.
+const WARM: u32 = 20;
 
 /// Answers with the time of each, in nanoseconds.
 pub(crate) async fn run(connecting: ConnectingSignal, options: &Options) -> Result<()> {
     let mut signal = connecting.await?;
-    for _ in 0..options.signals.div_ceil(10) {
+    for _ in 0..WARM {
         signal.signal().await?;
     }
     ready()?;
-    let mut nanos = Vec::with_capacity(options.signals as usize);
-    for _ in 0..options.signals {
+    let mut nanos = Vec::new();
+    let until = Instant::now() + Duration::from_millis(options.ms);
+    while Instant::now() < until {
         nanos.push(u64::try_from(signal.signal().await?.as_nanos())?);
     }
     answer(&nanos)

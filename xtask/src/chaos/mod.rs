@@ -27,6 +27,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use distlock::LockKey;
 
+use crate::servers::Server;
+
 pub(crate) use client::{Options as ClientOptions, run as run_client};
 
 /// How many violations are told in full. The rest is in the journals.
@@ -68,6 +70,18 @@ pub(crate) enum Backend {
     Redis,
     Etcd,
     Consul,
+}
+
+impl Backend {
+    /// What has to be provided for a run.
+    pub(crate) fn servers(self) -> &'static [Server] {
+        match self {
+            Self::File => &[],
+            Self::Redis => &[Server::Redis],
+            Self::Etcd => &[Server::Etcd],
+            Self::Consul => &[Server::Consul],
+        }
+    }
 }
 
 impl Options {

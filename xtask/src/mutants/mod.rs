@@ -13,6 +13,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::cargo::root;
+use crate::servers::{Server, Servers};
 use list::Mutant;
 use scratch::Scratch;
 use verdict::Verdict;
@@ -45,7 +46,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         }
         return Ok(());
     }
-    let scratch = Scratch::create(root())?;
+    let scratch = Scratch::create(root(), Servers::provide(&wanted(&mutants))?)?;
     see_that_nothing_fails_by_itself(&scratch, &mutants)?;
     let mut survivors = Vec::new();
     println!("{:<44} {:>7}  caught by", "mutant", "time");
@@ -61,6 +62,16 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     println!("{} mutants, {} not caught", mutants.len(), survivors.len());
     ensure!(survivors.is_empty(), "not caught: {}", survivors.join(", "));
     Ok(())
+}
+
+/// The servers that the commands need which catch these.
+fn wanted(mutants: &[Mutant]) -> Vec<Server> {
+    let word_of = |command: &str, server: &Server| {
+        let package = server.package();
+        command.split_ascii_whitespace().any(|word| word == package || package.strip_prefix("lock-") == Some(word))
+    };
+    let needs = |server: &Server| mutants.iter().any(|mutant| word_of(&mutant.caught_by, server));
+    Server::ALL.into_iter().filter(needs).collect()
 }
 
 /// A test that fails anyway, or that isn't there, would "catch" anything, or nothing.

@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 use super::list::Mutant;
 use super::verdict::Verdict;
+use crate::servers::Servers;
 
 /// A mutant that makes a test hang is caught as well.
 const HANGS_AFTER: Duration = Duration::from_secs(120);
@@ -18,6 +19,8 @@ pub(super) struct Scratch {
     tree: PathBuf,
     target: PathBuf,
     log: PathBuf,
+    /// Where the servers are that the tests need.
+    servers: Servers,
     /// Locked as long as this lives: two runs in one copy would try each other's mutants.
     _alone: File,
 }
@@ -31,14 +34,14 @@ pub(super) struct Applied {
 impl Scratch {
     /// Copies what git knows of, and what it would, as it is now. Always to the same place, so
     /// that what was built for the last run serves this one.
-    pub(super) fn create(root: &Path) -> Result<Self> {
+    pub(super) fn create(root: &Path, servers: Servers) -> Result<Self> {
         let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
         let home = target.join("mutants");
         fs::create_dir_all(&home)?;
         let alone = File::create(home.join("lock"))?;
         alone.try_lock().context("another run of the mutants is under way")?;
         let (tree, log) = (home.join("tree"), home.join("log"));
-        let scratch = Self { tree, target: home.join("target"), log, _alone: alone };
+        let scratch = Self { tree, target: home.join("target"), log, servers, _alone: alone };
         let listed = Command::new("git")
             .args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"])
             .current_dir(root)
@@ -100,6 +103,7 @@ impl Scratch {
         let mut command = crate::cargo::cargo();
         let output = File::create(&self.log)?;
         command.args(arguments).current_dir(&self.tree).env("CARGO_TARGET_DIR", &self.target);
+        command.envs(self.servers.environment());
         command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
         // Warnings are what a mutant is full of.
         command.env("RUSTFLAGS", "-Awarnings");

@@ -5,6 +5,7 @@
 //! installed, no service is started, and no right is needed that building doesn't need.
 
 mod advice;
+mod again;
 mod apt;
 mod command;
 mod engine;
@@ -18,6 +19,7 @@ mod search;
 mod suite;
 mod tree;
 
+pub(crate) use again::again_with;
 pub(crate) use command::{Options, images, servers};
 pub(crate) use engine::Engine;
 #[cfg(unix)]

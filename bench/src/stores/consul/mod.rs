@@ -36,14 +36,15 @@ impl Store for DevAgent {
         Duration::from_secs(10)
     }
 
-    fn heartbeats(&self) -> &'static [u64] {
-        &[1_000, 10_000]
+    fn too_many(&self, _contestant: &str, locks: u64) -> Option<String> {
+        (locks > 10_000)
+            .then(|| "a session each: 10,000 requests a second to renew, more than the agent answers".into())
     }
 
     fn programs(&self) -> Vec<Program> {
         let url = self.url();
         let mut programs = vec![Program {
-            name: "distlock run",
+            name: crate::results::OUR_COMMAND,
             lacks: &[],
             note: "",
             command: Box::new(move || {
@@ -52,17 +53,19 @@ impl Store for DevAgent {
                 command
             }),
         }];
-        let address = self.0.address();
-        programs.push(Program {
-            name: "consul lock",
-            lacks: &[Lack::Token, Lack::Metadata, Lack::Order],
-            note: "",
-            command: Box::new(move || {
-                let mut command = std::process::Command::new("consul");
-                command.env("CONSUL_HTTP_ADDR", &address).args(["lock", "-shell=false", "bench-consul", "true"]);
-                command
-            }),
-        });
+        if let Ok(consul) = self.0.command() {
+            let (program, address) = (consul.get_program().to_owned(), self.0.address());
+            programs.push(Program {
+                name: "consul lock",
+                lacks: &[Lack::Token, Lack::Metadata, Lack::Order],
+                note: "",
+                command: Box::new(move || {
+                    let mut command = std::process::Command::new(&program);
+                    command.env("CONSUL_HTTP_ADDR", &address).args(["lock", "-shell=false", "bench-consul", "true"]);
+                    command
+                }),
+            });
+        }
         programs
     }
 

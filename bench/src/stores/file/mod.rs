@@ -38,15 +38,17 @@ impl Store for Directory {
     }
 
     /// Each lock held is an open file.
-    fn heartbeats(&self) -> &'static [u64] {
-        &[1_000, 10_000]
+    fn too_many(&self, contestant: &str, locks: u64) -> Option<String> {
+        let files = crate::process::raise_file_limit();
+        let too_many = contestant == "distlock" && locks + 100 > files;
+        too_many.then(|| format!("an open file each, and a process may have {files} here (`ulimit -Hn`)"))
     }
 
     fn programs(&self) -> Vec<Program> {
         let (ours, file) = (self.url(), self.directory.path().join("flock"));
         vec![
             Program {
-                name: "distlock run",
+                name: crate::results::OUR_COMMAND,
                 lacks: &[],
                 note: "",
                 command: Box::new(move || {

@@ -17,19 +17,29 @@ use crate::contest::{Blocking, BlockingLock, Client, Contestant, Held, Kind, Lac
 
 const FLOCK_LACKS: &[Lack] =
     &[Lack::Token, Lack::Metadata, Lack::HangTakeover, Lack::LossNotice, Lack::Order, Lack::AsyncWaiting];
-const NOT_RENEWED: &[(Kind, &str)] = &[(Kind::Heartbeats, "nothing is renewed")];
+const NOT_RENEWED: (Kind, &str) = (Kind::Heartbeats, "nothing is renewed");
+/// Who sleeps in the kernel's lock costs what the floor costs.
+const FLOCK_SKIPS: &[(Kind, &str)] = &[NOT_RENEWED, (Kind::Waiting, "sleeps in the same call as the floor")];
 
 pub(crate) fn contestants() -> Vec<Contestant> {
-    let peer = |name, lacks, note, way| Contestant { name, role: Role::Peer, lacks, note, way, skips: NOT_RENEWED };
+    const FLOCK: &str = "flock(2) on an open file; released by closing it";
+    let peer = |name, lacks, note, way, skips| Contestant { name, role: Role::Peer, lacks, note, way, skips };
     vec![
-        peer("fd-lock", FLOCK_LACKS, "flock(2) on an open file; released by closing it", Way::Client(fd_lock)),
-        peer("fs4", FLOCK_LACKS, "flock(2) on an open file; released by closing it", Way::Client(fs4)),
-        peer("named-lock", FLOCK_LACKS, "flock(2), and a mutex within the process", Way::Client(named_lock)),
+        peer("fd-lock", FLOCK_LACKS, FLOCK, Way::Client(fd_lock), FLOCK_SKIPS),
+        peer("fs4", FLOCK_LACKS, FLOCK, Way::Client(fs4), FLOCK_SKIPS),
+        peer(
+            "named-lock",
+            FLOCK_LACKS,
+            "flock(2), and a mutex within the process",
+            Way::Client(named_lock),
+            FLOCK_SKIPS,
+        ),
         peer(
             "distributed-lock (file)",
             &[Lack::Token, Lack::Metadata, Lack::HangTakeover, Lack::LossNotice, Lack::Order, Lack::WakeUp],
             "flock(2) on a file that is removed at the release; asks again after 5 ms to 1 s",
             Way::Client(|place| Box::pin(async move { DistributedLock::client(&place) })),
+            &[NOT_RENEWED],
         ),
     ]
 }

@@ -3,6 +3,7 @@
 mod floor;
 #[cfg(feature = "peers")]
 mod peers;
+mod scripts;
 
 use std::net::SocketAddr;
 use std::process::Command;
@@ -40,7 +41,7 @@ impl Store for Redis {
     fn programs(&self) -> Vec<Program> {
         let url = self.url();
         vec![Program {
-            name: "distlock run",
+            name: crate::results::OUR_COMMAND,
             lacks: &[],
             note: "",
             command: Box::new(move || {
@@ -49,6 +50,10 @@ impl Store for Redis {
                 command
             }),
         }]
+    }
+
+    fn too_many(&self, contestant: &str, locks: u64) -> Option<String> {
+        (contestant == "tooz" && locks > 10_000).then(|| "one request after the other, in Python".into())
     }
 
     fn servers(&self) -> Vec<u32> {
@@ -68,7 +73,7 @@ impl Store for Redis {
 }
 
 pub(crate) fn contestants() -> Vec<Contestant> {
-    let mut all = vec![ours(), floor::scripts(), floor::token()];
+    let mut all = vec![ours(), scripts::least(), scripts::ours_raw(), floor::token()];
     #[cfg(feature = "peers")]
     all.extend(peers::contestants());
     all.extend(python());
@@ -76,15 +81,24 @@ pub(crate) fn contestants() -> Vec<Contestant> {
 }
 
 fn python() -> Vec<Contestant> {
-    const SKIPS: &[(Kind, &str)] =
-        &[(Kind::Heartbeats, "nothing is renewed"), (Kind::Throughput, "one thread a task, in Python")];
+    const ONE_THREAD: (Kind, &str) = (Kind::Throughput, "one thread a task, in Python");
+    const SKIPS: &[(Kind, &str)] = &[(Kind::Heartbeats, "nothing is renewed"), ONE_THREAD];
     const LACKS: &[Lack] =
         &[Lack::Token, Lack::Metadata, Lack::Renewal, Lack::LossNotice, Lack::WakeUp, Lack::Order, Lack::AsyncWaiting];
-    [
-        ("redis-py", "its Lock; asks every 100 ms"),
-        ("sherlock", "its RedisLock, over redis-py; asks every 100 ms, the default"),
-        ("tooz", "its redis driver, over redis-py"),
+    const TOOZ_LACKS: &[Lack] =
+        &[Lack::Token, Lack::Metadata, Lack::LossNotice, Lack::WakeUp, Lack::Order, Lack::AsyncWaiting];
+    let peer = |name, lacks, note, skips| {
+        let way = Way::Python(name);
+        Contestant { name, role: Role::Peer, lacks, note, way, skips }
+    };
+    vec![
+        peer("redis-py", LACKS, "its Lock; asks every 100 ms", SKIPS),
+        peer("sherlock", LACKS, "its RedisLock, over redis-py; asks every 100 ms, the default", SKIPS),
+        peer(
+            "tooz",
+            TOOZ_LACKS,
+            "its redis driver, over redis-py; renews in the background (start_heart=True)",
+            &[ONE_THREAD],
+        ),
     ]
-    .map(|(name, note)| Contestant { name, role: Role::Peer, lacks: LACKS, note, way: Way::Python(name), skips: SKIPS })
-    .into()
 }
