@@ -1,6 +1,6 @@
 //! The steps that run on the server, each a commented Lua file.
 
-use redis::{Cmd, Script, cmd};
+use redis::{Cmd, Script};
 
 use crate::names::LockNames;
 
@@ -78,9 +78,15 @@ impl Step {
     }
 
     fn call(&self, verb: &str, script: &str, names: &LockNames, arguments: &[&[u8]]) -> Cmd {
-        let mut command = cmd(verb);
-        command.arg(script).arg(self.keys);
-        for key in [&names.lock, &names.last, &names.queue].into_iter().take(self.keys) {
+        let keys = &[&names.lock, &names.last, &names.queue][..self.keys];
+        let length = |parts: usize, part: usize| parts + part;
+        let bytes = verb.len() + script.len() + 1;
+        let bytes = keys.iter().map(|key| key.len()).fold(bytes, length);
+        let bytes = arguments.iter().map(|argument| argument.len()).fold(bytes, length);
+        // All at once: grown bit by bit, a command is copied half a dozen times.
+        let mut command = Cmd::with_capacity(3 + keys.len() + arguments.len(), bytes);
+        command.arg(verb).arg(script).arg(self.keys);
+        for key in keys {
             command.arg(key);
         }
         for argument in arguments {
