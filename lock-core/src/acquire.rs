@@ -2,6 +2,7 @@
 
 mod trouble;
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -54,12 +55,17 @@ impl Acquisition {
         let began = shared.context.now();
         let (mut seen, mut trouble) = (None, Trouble::default());
         let result = {
-            let acquire = async {
+            // Pinned here and lent: a future that is handed on by value is kept twice, in its first place as well.
+            let acquire = pin!(async {
                 match patience {
                     Patience::DontWait => self.try_once(&mut trouble).await,
                     Patience::WaitForEver => self.wait_and_acquire(&mut seen, &mut trouble).await,
                     Patience::WaitAtMost(limit) => {
-                        match timeout(limit, self.wait_and_acquire(&mut seen, &mut trouble)).await {
+                        let result = {
+                            let waiting = pin!(self.wait_and_acquire(&mut seen, &mut trouble));
+                            timeout(limit, waiting).await
+                        };
+                        match result {
                             Ok(result) => result,
                             // A store that doesn't answer is no holder.
                             Err(_) => Err(trouble
@@ -68,7 +74,7 @@ impl Acquisition {
                         }
                     }
                 }
-            };
+            });
             shared.closed.run_until_cancelled(acquire).await.unwrap_or(Err(AcquireError::ShutDown))
         };
         match &result {
@@ -107,24 +113,25 @@ impl Acquisition {
         trouble.stands_in_line(turn.is_in_line());
         let mut early = 0;
         loop {
-            match self.attempt(trouble).await.inspect_err(|_| turn.store_failed())? {
+            let seen = match self.attempt(trouble).await.inspect_err(|_| turn.store_failed())? {
                 Ok(guard) => {
                     turn.store_answered();
                     clean_up.disarm();
                     return Ok(guard);
                 }
-                Err(seen) => {
-                    turn.waits(seen.clone());
-                    trouble.stands_in_line(true);
-                    let seen = last_seen.insert(seen);
-                    let began = Instant::now();
-                    self.wait_at_the_store(seen, trouble).await.inspect_err(|_| turn.store_failed())?;
-                    // A wait may end early. One that always does must neither keep this thread nor spin.
-                    early = if began.elapsed() < PROMPT { early + 1 } else { 0 };
-                    if early > PROMPT_WAITS {
-                        sleep(PROMPT * early.min(25)).await;
-                    }
-                }
+                Err(seen) => seen,
+            };
+            turn.waits(seen.clone());
+            trouble.stands_in_line(true);
+            let seen = last_seen.insert(seen);
+            let began = Instant::now();
+            // Boxed: a lock that is free needs no room for this.
+            let waiting = Box::pin(self.wait_at_the_store(seen, trouble));
+            waiting.await.inspect_err(|_| turn.store_failed())?;
+            // A wait may end early. One that always does must neither keep this thread nor spin.
+            early = if began.elapsed() < PROMPT { early + 1 } else { 0 };
+            if early > PROMPT_WAITS {
+                sleep(PROMPT * early.min(25)).await;
             }
         }
     }
