@@ -87,8 +87,8 @@ fn tls_and_a_token() {
     all_commands_work_at(&format!("{known}&token={MASTER}"));
     let place = Place::new();
     for (url, code) in [(&known, 77), (&bare, 69)] {
-        let refused = place.distlock(["run", "--no-wait", "--url", url, "k", "--", "true"]);
-        let refused = { refused }.env_remove("CONSUL_HTTP_TOKEN").output().unwrap();
+        let mut command = place.distlock(["run", "--no-wait", "--url", url, "k", "--", "true"]);
+        let refused = command.env_remove("CONSUL_HTTP_TOKEN").output().unwrap();
         assert_eq!(refused.status.code(), Some(code), "{}", stderr(&refused));
     }
     let wrong = format!("{known}&token=b19b0550-0000-4000-8000-00000000hunter");
