@@ -139,7 +139,7 @@ async fn owner_of_a_lost_request_who_lines_up_keeps_its_own_lease() {
         sleep(Duration::from_millis(400)).await;
         assert!(matches!(client.renew(&lease).await.unwrap(), Renewal::Renewed(_)));
     }
-    assert_eq!(bed.queue("lost"), std::slice::from_ref(&place), "held for two TTL");
+    assert_eq!(bed.queue("lost").as_slice(), std::slice::from_ref(&place), "held for two TTL");
     assert_eq!(client.release(&waits.claim()).await.unwrap(), Release::Released);
     let revoked = bed.ctl().run(&["lease", "timetolive", place.rsplit('/').next().unwrap()]).unwrap();
     assert!(revoked.contains("already expired"), "{revoked}");
