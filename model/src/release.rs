@@ -2,9 +2,11 @@
 //!
 //! The store is any that keeps the rules of the trait `LockBackend`: it answers by owner, and lets go
 //! of a lease when its TTL is over. Between the two is a network that loses requests and replies,
-//! and delivers them late and in any order. Two clients take the lock one after the other, each
-//! time as another owner; the first of them renews.
+//! and delivers them late and in any order. Clients take the lock one after the other, each time as
+//! another owner; the first of them renews. Between any two steps a client may stand still, for
+//! ever, or its process is killed and another one begins in its place.
 
+mod canonical;
 mod rules;
 mod steps;
 
@@ -15,12 +17,10 @@ pub use steps::Action;
 
 /// A lease's length in ticks.
 pub const TTL: u8 = 2;
-/// How many clients there are.
-pub const CLIENTS: usize = 2;
-/// How many messages of a client can be on their way.
+/// How many clients there can be.
+pub const CLIENTS: usize = 3;
+/// How many messages of a client can be on their way at most.
 pub const MESSAGES: usize = 3;
-/// How often a request without an answer is sent in all.
-pub const TRIES: u8 = 2;
 
 /// The guards of the protocol, each of which can be taken out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,12 +54,18 @@ pub struct ReleaseProtocol {
     pub removed: Option<Guard>,
     /// How many requests and replies may be lost.
     pub losses: u8,
-    /// How many acquisitions each client begins.
-    pub acquisitions: u8,
+    /// How many acquisitions each client begins, of those that do anything.
+    pub acquisitions: [u8; CLIENTS],
+    /// How often a request without an answer is sent in all.
+    pub tries: u8,
+    /// How many messages of a client can be on their way.
+    pub messages: usize,
+    /// How often a client's process is killed.
+    pub crashes: u8,
 }
 
 /// What a request asks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
     /// `try_acquire`
     Acquire,
@@ -70,7 +76,7 @@ pub enum Kind {
 }
 
 /// What a store answers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Answer {
     /// Granted with this token, or renewed.
     Yes(u8),
@@ -79,7 +85,7 @@ pub enum Answer {
 }
 
 /// A request on its way to the store, or its answer on the way back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Message {
     /// What is asked.
     pub kind: Kind,
@@ -94,7 +100,7 @@ pub struct Message {
 }
 
 /// What a client is at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Phase {
     /// It wants nothing.
     Idle,
@@ -107,11 +113,11 @@ pub enum Phase {
 }
 
 /// A supervisor with one acquisition at a time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Client {
     /// What it is at.
     pub phase: Phase,
-    /// Its owner; another one in each acquisition.
+    /// Its owner; another one in each acquisition, and no other client's.
     pub owner: u8,
     /// How long it still believes that it holds the lock.
     pub belief: u8,
@@ -128,7 +134,7 @@ pub struct Client {
 }
 
 /// A lease at the store.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Lease {
     /// Whose.
     pub owner: u8,
@@ -136,10 +142,12 @@ pub struct Lease {
     pub token: u8,
     /// How long it lives unless renewed.
     pub left: u8,
+    /// How long ago a request of its owner was applied.
+    pub unheard: u8,
 }
 
 /// Everything.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct State {
     /// The clients.
     pub clients: [Client; CLIENTS],
@@ -147,10 +155,10 @@ pub struct State {
     pub lease: Option<Lease>,
     /// The last token that was granted.
     pub last_token: u8,
-    /// The last owner that was drawn.
-    pub last_owner: u8,
     /// How many messages may still be lost.
     pub losses: u8,
+    /// How many processes may still be killed.
+    pub crashes: u8,
     /// Noted: what was broken.
     pub broken: Option<Rule>,
 }
@@ -160,18 +168,19 @@ impl Model for ReleaseProtocol {
     type Action = Action;
 
     fn init_states(&self) -> Vec<State> {
-        let client = Client {
+        let client = |index: usize| Client {
             phase: Phase::Idle,
-            owner: 0,
+            owner: steps::first_owner(index),
             belief: 0,
             token: 0,
             tries: 0,
-            left: self.acquisitions,
+            left: self.acquisitions[index],
             messages: [None; MESSAGES],
             unlucky: false,
         };
-        let clients = [client; CLIENTS];
-        vec![State { clients, lease: None, last_token: 0, last_owner: 0, losses: self.losses, broken: None }]
+        let clients = std::array::from_fn(client);
+        let (losses, crashes) = (self.losses, self.crashes);
+        vec![State { clients, lease: None, last_token: 0, losses, crashes, broken: None }]
     }
 
     fn actions(&self, state: &State, actions: &mut Vec<Action>) {

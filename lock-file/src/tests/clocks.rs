@@ -1,8 +1,12 @@
 //! Clocks, boots, namespaces.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use lock_core::{FencingToken, Release, Renewal, Takeover};
+use lock_core::{
+    Clock, FencingToken, LeaseClock, LockBackend, ManualClock, Release, Renewal, Supervisor, SystemClock, Takeover,
+    Timestamp,
+};
 
 use super::{TTL, granted, held, open, open_on, release, renewal, request, run};
 use crate::host::Host;
@@ -20,6 +24,35 @@ async fn fault_54_an_expired_lock_is_taken_over_and_its_holder_finds_itself_lost
     assert!(second.token() > first.token());
     assert_eq!(renewal(&a, &mine, first.token()).await, Renewal::Lost);
     assert_eq!(release(&a, &mine).await, Release::NotHeld);
+}
+
+/// A suspend: clocks that count it have gone on, and the lease clock stood still for all processes of the host.
+#[tokio::test]
+async fn fault_14_suspended_past_the_ttl_is_still_held_with_the_file_backend() {
+    let dir = tempfile::tempdir().unwrap();
+    let (a, b) = (open(dir.path()), open(dir.path()));
+    let clock = Arc::new(ManualClock::new());
+    let locks = Supervisor::builder(a.clone()).clock(clock.clone()).build();
+    let guard = locks.lock("k").ttl(TTL).acquire().await.unwrap();
+    for backend in [&a, &b] {
+        backend.shared.host.hand.freeze(a.shared.host.now());
+    }
+    // Supervisors have the clock that the backend names.
+    if a.capabilities().lease_clock() == LeaseClock::Boot {
+        clock.jump(TTL * 5);
+    }
+    assert!(guard.is_held());
+    assert_eq!(held(&b, &request("k")).await.owner(), Some(guard.owner()), "and nobody else gets it");
+    guard.release().await.unwrap();
+}
+
+/// What the test above takes for granted. (Where the host was never suspended, the other clock says the same.)
+#[cfg(target_os = "linux")]
+#[test]
+fn deadlines_are_by_the_clock_that_stands_still_in_a_suspend() {
+    let monotonic = || SystemClock::new(LeaseClock::Monotonic).now().since(Timestamp::ZERO);
+    let (before, now, after) = (monotonic(), Duration::from_nanos(Host::this().now()), monotonic());
+    assert!(before <= now && now <= after, "{before:?}, {now:?}, {after:?}");
 }
 
 #[tokio::test]

@@ -2,10 +2,10 @@
 
 use stateright::Property;
 
-use super::{Kind, Phase, ReleaseProtocol, State, TTL};
+use super::{MESSAGES, Phase, ReleaseProtocol, State, TTL};
 
 /// What is noted when a step breaks it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Rule {
     /// A client sends no renewal after its release.
     RenewalAfterRelease,
@@ -54,13 +54,16 @@ pub(super) fn properties() -> Vec<Property<ReleaseProtocol>> {
                 })
             },
         ),
-        Property::always("an orphan lives for one TTL after the last message of its owner", |_, state: &State| {
-            let orphan =
-                |owner| state.clients.iter().all(|client| client.owner != owner || client.phase == Phase::Idle);
-            // Nobody who could ask for it again is left, and the store counts down by itself.
-            state
-                .lease
-                .is_none_or(|lease| lease.left <= TTL && (!orphan(lease.owner) || nobody_renews(state, lease.owner)))
+        Property::always(
+            "a lease lives for one TTL after its owner's last request, whoever has gone",
+            |_, state: &State| state.lease.is_none_or(|lease| lease.left + lease.unheard <= TTL),
+        ),
+        Property::sometimes("an orphan is at the store, of which nobody knows any more", |_, state: &State| {
+            state.clients.iter().any(|client| {
+                client.phase == Phase::Idle
+                    && client.messages == [None; MESSAGES]
+                    && state.lease.is_some_and(|lease| lease.owner == client.owner)
+            })
         }),
         Property::sometimes("an abandoned acquire is applied after its clean-up", |_, state: &State| {
             state.clients.iter().any(|client| {
@@ -69,10 +72,4 @@ pub(super) fn properties() -> Vec<Property<ReleaseProtocol>> {
             })
         }),
     ]
-}
-
-/// No client waits for a renewal of this owner.
-fn nobody_renews(state: &State, owner: u8) -> bool {
-    let messages = state.clients.iter().flat_map(|client| client.messages.iter().flatten());
-    messages.into_iter().all(|message| message.owner != owner || message.kind != Kind::Renew || !message.awaited)
 }

@@ -1,6 +1,14 @@
 //! What can happen, and what it does.
 
-use super::{Answer, Client, Guard, Kind, Lease, Message, Phase, ReleaseProtocol, Rule, State, TRIES, TTL};
+use super::{Answer, Client, Guard, Kind, Lease, Message, Phase, ReleaseProtocol, Rule, State, TTL};
+
+/// So many owners a client has at most.
+pub(super) const OWNERS: u8 = 16;
+
+/// The owner before a client's first.
+pub(super) fn first_owner(client: usize) -> u8 {
+    u8::try_from(client).map_or(u8::MAX, |client| client * OWNERS)
+}
 
 /// What happens next. Clients and messages are named by their places.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -27,18 +35,23 @@ pub enum Action {
     Deliver(usize, usize),
     /// A request or an answer is lost.
     Lose(usize, usize),
+    /// A client's process is killed. Another may begin in its place, which knows nothing.
+    Crash(usize),
 }
 
 pub(super) fn possible(model: ReleaseProtocol, state: &State, actions: &mut Vec<Action>) {
     actions.push(Action::Tick);
     for (index, client) in state.clients.iter().enumerate() {
-        let has_room = client.messages.iter().any(Option::is_none);
+        let has_room = client.messages.iter().flatten().count() < model.messages;
+        if state.crashes > 0 && client.phase != Phase::Idle {
+            actions.push(Action::Crash(index));
+        }
         let waits = |kind| client.awaits(kind);
         match client.phase {
             Phase::Idle if client.left > 0 && has_room => actions.push(Action::Acquire(index)),
             Phase::Idle => {}
             Phase::Acquiring => {
-                if client.tries < TRIES && has_room {
+                if client.tries < model.tries && has_room {
                     actions.push(Action::AskAgain(index));
                 }
                 if has_room {
@@ -57,7 +70,7 @@ pub(super) fn possible(model: ReleaseProtocol, state: &State, actions: &mut Vec<
                 }
             }
             Phase::Releasing => {
-                if has_room || client.tries >= TRIES {
+                if has_room || client.tries >= model.tries {
                     actions.push(Action::ReleaseAgain(index));
                 }
                 if model.removed == Some(Guard::NoRenewalAfterRelease) && !waits(Kind::Renew) && has_room {
@@ -83,19 +96,15 @@ pub(super) fn take(model: ReleaseProtocol, state: &mut State, action: Action) {
     match action {
         Action::Tick => tick(state),
         Action::Acquire(index) => {
-            state.last_owner += 1;
-            let owner = state.last_owner;
             let client = &mut state.clients[index];
-            (client.phase, client.owner, client.tries, client.unlucky) = (Phase::Acquiring, owner, 0, false);
+            client.owner += 1;
+            (client.phase, client.tries, client.unlucky) = (Phase::Acquiring, 0, false);
             client.left -= 1;
             client.send(Kind::Acquire);
         }
         Action::AskAgain(index) => {
-            if model.removed == Some(Guard::OneOwner) {
-                state.last_owner += 1;
-                state.clients[index].owner = state.last_owner;
-            }
             let client = &mut state.clients[index];
+            client.owner += u8::from(model.removed == Some(Guard::OneOwner));
             client.wait_no_longer(Kind::Acquire);
             client.send(Kind::Acquire);
         }
@@ -116,13 +125,21 @@ pub(super) fn take(model: ReleaseProtocol, state: &mut State, action: Action) {
         Action::ReleaseAgain(index) => {
             let client = &mut state.clients[index];
             client.wait_no_longer(Kind::Release);
-            if client.tries >= TRIES || model.removed == Some(Guard::ReleaseAgain) {
+            if client.tries >= model.tries || model.removed == Some(Guard::ReleaseAgain) {
                 // The TTL frees what this couldn't.
-                client.unlucky |= client.tries >= TRIES;
+                client.unlucky |= client.tries >= model.tries;
                 client.done();
             } else {
                 client.send(Kind::Release);
             }
+        }
+        Action::Crash(index) => {
+            state.crashes -= 1;
+            let client = &mut state.clients[index];
+            client.messages.iter_mut().flatten().for_each(|message| message.awaited = false);
+            // Its lease is left to the TTL, and what it has sent is on its way.
+            client.unlucky = true;
+            client.done();
         }
         Action::Apply(index, place) => apply(model, state, index, place),
         Action::Deliver(index, place) => deliver(model, state, index, place),
@@ -131,12 +148,14 @@ pub(super) fn take(model: ReleaseProtocol, state: &mut State, action: Action) {
             state.clients[index].messages[place] = None;
         }
     }
-    state.forget_unawaited();
+    state.make_canonical();
 }
 
 fn tick(state: &mut State) {
     if let Some(lease) = &mut state.lease {
         lease.left -= 1;
+        // More says no more, and would have no end.
+        lease.unheard = (lease.unheard + 1).min(TTL);
     }
     state.lease = state.lease.filter(|lease| lease.left > 0);
     for client in &mut state.clients {
@@ -162,7 +181,7 @@ fn apply(model: ReleaseProtocol, state: &mut State, index: usize, place: usize) 
             answer
         }
         (Kind::Acquire, Some(lease)) if lease.owner == owner => {
-            state.lease = Some(Lease { left: TTL, ..lease });
+            state.lease = Some(Lease { left: TTL, unheard: 0, ..lease });
             Answer::Yes(lease.token)
         }
         (Kind::Acquire, Some(lease)) => {
@@ -175,12 +194,13 @@ fn apply(model: ReleaseProtocol, state: &mut State, index: usize, place: usize) 
             if mine.is_none() {
                 state.broken = Some(Rule::ExtendedAnothers);
             }
-            state.lease = Some(Lease { left: TTL, ..lease });
-            Answer::Yes(lease.token)
+            let unheard = if mine.is_some() { 0 } else { lease.unheard };
+            state.lease = Some(Lease { left: TTL, unheard, ..lease });
+            Answer::Yes(0)
         }
-        (Kind::Release, Some(lease)) if mine.is_some() || model.removed == Some(Guard::ReleaseComparesOwner) => {
+        (Kind::Release, Some(_)) if mine.is_some() || model.removed == Some(Guard::ReleaseComparesOwner) => {
             state.lease = None;
-            Answer::Yes(lease.token)
+            Answer::Yes(0)
         }
         (Kind::Renew | Kind::Release, _) => Answer::No,
     };
@@ -262,7 +282,7 @@ impl Client {
 impl State {
     fn grant(&mut self, owner: u8) -> Answer {
         self.last_token += 1;
-        self.lease = Some(Lease { owner, token: self.last_token, left: TTL });
+        self.lease = Some(Lease { owner, token: self.last_token, left: TTL, unheard: 0 });
         Answer::Yes(self.last_token)
     }
 
@@ -270,32 +290,5 @@ impl State {
     fn is_earlier_of(&self, index: usize, owner: u8) -> bool {
         let client = &self.clients[index];
         client.phase == Phase::Acquiring && client.tries > 1 && owner + 1 == client.owner
-    }
-
-    /// An answer that nobody waits for says nothing; times that are not asked for are all alike; places
-    /// of messages mean nothing.
-    fn forget_unawaited(&mut self) {
-        for client in &mut self.clients {
-            for place in &mut client.messages {
-                if place.is_some_and(|message| message.answer.is_some() && !message.awaited) {
-                    *place = None;
-                }
-                if let Some(message) = place
-                    && !message.awaited
-                {
-                    message.sent = 0;
-                }
-            }
-            client.messages.sort_unstable_by_key(|message| {
-                message.map_or((1, 0, 0, 0, false, 0), |message| {
-                    let answer = match message.answer {
-                        None => 0,
-                        Some(Answer::No) => 1,
-                        Some(Answer::Yes(token)) => 2 + token,
-                    };
-                    (0, message.kind as u8, message.owner, message.sent, message.awaited, answer)
-                })
-            });
-        }
     }
 }

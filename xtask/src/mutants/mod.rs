@@ -8,7 +8,7 @@ mod scratch;
 mod verdict;
 
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 
@@ -17,6 +17,9 @@ use crate::servers::{Server, Servers};
 use list::Mutant;
 use scratch::Scratch;
 use verdict::Verdict;
+
+/// A command hangs that takes three times as long as it does without the mutant, and longer than this.
+const SHORTEST_HANG: Duration = Duration::from_secs(60);
 
 /// Which mutants are tried.
 #[derive(Debug, clap::Args)]
@@ -47,19 +50,31 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         return Ok(());
     }
     let scratch = Scratch::create(root(), Servers::provide(&wanted(&mutants))?)?;
-    see_that_nothing_fails_by_itself(&scratch, &mutants)?;
-    let mut survivors = Vec::new();
+    let took = see_that_nothing_fails_by_itself(&scratch, &mutants)?;
+    let (mut survivors, mut hangs) = (Vec::new(), Vec::new());
     println!("{:<44} {:>7}  caught by", "mutant", "time");
     for mutant in &mutants {
         let began = Instant::now();
-        let verdict = attempt(&scratch, mutant).with_context(|| format!("the mutant {}", mutant.name))?;
+        let limit = SHORTEST_HANG.max(3 * took[&*mutant.caught_by]);
+        let verdict = attempt(&scratch, mutant, limit).with_context(|| format!("the mutant {}", mutant.name))?;
         let seconds = began.elapsed().as_secs_f32();
-        if !verdict.is_caught() {
-            survivors.push(&*mutant.name);
+        match verdict {
+            Verdict::Caught(_) => {}
+            Verdict::Hangs => hangs.push(&*mutant.name),
+            Verdict::Survived { .. } => survivors.push(&*mutant.name),
         }
         println!("{:<44} {seconds:>5.1} s  {verdict}", mutant.name);
     }
-    println!("{} mutants, {} not caught", mutants.len(), survivors.len());
+    let caught = mutants.len() - survivors.len() - hangs.len();
+    println!(
+        "{} mutants: {caught} caught by a test, {} hang, {} not caught",
+        mutants.len(),
+        hangs.len(),
+        survivors.len()
+    );
+    if !hangs.is_empty() {
+        println!("hangs, noticed only as a command that doesn't end: {}", hangs.join(", "));
+    }
     ensure!(survivors.is_empty(), "not caught: {}", survivors.join(", "));
     Ok(())
 }
@@ -74,20 +89,25 @@ fn wanted(mutants: &[Mutant]) -> Vec<Server> {
     Server::ALL.into_iter().filter(needs).collect()
 }
 
-/// A test that fails anyway, or that isn't there, would "catch" anything, or nothing.
-fn see_that_nothing_fails_by_itself(scratch: &Scratch, mutants: &[Mutant]) -> Result<()> {
+/// A test that fails anyway, or that isn't there, would "catch" anything, or nothing. Answers how long each command takes.
+fn see_that_nothing_fails_by_itself<'a>(
+    scratch: &Scratch,
+    mutants: &'a [Mutant],
+) -> Result<BTreeMap<&'a str, Duration>> {
+    let mut took = BTreeMap::new();
     let commands: BTreeMap<&str, &str> = mutants.iter().map(|mutant| (&*mutant.caught_by, &*mutant.name)).collect();
     for (command, name) in commands {
-        match scratch.run(command)? {
-            Verdict::Survived { tests } if tests > 0 => {}
+        let (verdict, time) = scratch.run(command, None)?;
+        match verdict {
+            Verdict::Survived { tests } if tests > 0 => drop(took.insert(command, time)),
             Verdict::Survived { .. } => bail!("`{command}`, named by {name}, runs no test"),
             verdict => bail!("`{command}`, named by {name}, fails without any mutant: {verdict}"),
         }
     }
-    Ok(())
+    Ok(took)
 }
 
-fn attempt(scratch: &Scratch, mutant: &Mutant) -> Result<Verdict> {
+fn attempt(scratch: &Scratch, mutant: &Mutant, limit: Duration) -> Result<Verdict> {
     let _applied = scratch.apply(mutant)?;
-    scratch.run(&mutant.caught_by)
+    Ok(scratch.run(&mutant.caught_by, Some(limit))?.0)
 }

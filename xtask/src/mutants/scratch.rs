@@ -11,8 +11,8 @@ use super::list::Mutant;
 use super::verdict::Verdict;
 use crate::servers::Servers;
 
-/// A mutant that makes a test hang is caught as well.
-const HANGS_AFTER: Duration = Duration::from_secs(120);
+/// How long a command may take as the code is.
+const LONGEST: Duration = Duration::from_secs(1_200);
 
 /// A copy of the tree.
 pub(super) struct Scratch {
@@ -80,8 +80,8 @@ impl Scratch {
         Ok(Applied { path, original })
     }
 
-    /// Builds what `command` needs, and runs it.
-    pub(super) fn run(&self, command: &str) -> Result<Verdict> {
+    /// Builds what `command` needs, and runs it; for so long at most. Also answers how long that took.
+    pub(super) fn run(&self, command: &str, limit: Option<Duration>) -> Result<(Verdict, Duration)> {
         let words: Vec<&str> = command.split_ascii_whitespace().collect();
         let build: Vec<&str> = match words[..] {
             ["cargo", "test", ..] => {
@@ -94,8 +94,9 @@ impl Scratch {
         if !self.cargo(&build, Duration::MAX)?.is_some_and(|status| status.success()) {
             bail!("it doesn't build:\n{}", fs::read_to_string(&self.log)?);
         }
-        let status = self.cargo(&words[1..], HANGS_AFTER)?;
-        Ok(Verdict::of(status, &fs::read_to_string(&self.log)?))
+        let began = Instant::now();
+        let status = self.cargo(&words[1..], limit.unwrap_or(LONGEST))?;
+        Ok((Verdict::of(status, &fs::read_to_string(&self.log)?)?, began.elapsed()))
     }
 
     /// Runs cargo in the copy; `None` when it had to be stopped.

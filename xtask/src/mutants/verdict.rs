@@ -3,6 +3,8 @@
 use std::fmt;
 use std::process::ExitStatus;
 
+use anyhow::{Result, ensure};
+
 /// What became of a mutant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Verdict {
@@ -10,27 +12,25 @@ pub(super) enum Verdict {
     Caught(Vec<String>),
     /// It made the command hang.
     Hangs,
-    /// The command failed and named nothing that did: who knows what it found.
-    Unclear,
     /// Nothing failed, though this many tests ran.
     Survived { tests: usize },
 }
 
 impl Verdict {
     /// Judges by the exit status (`None`: it had to be stopped) and the output.
-    pub(super) fn of(status: Option<ExitStatus>, output: &str) -> Self {
-        let Some(status) = status else { return Self::Hangs };
+    ///
+    /// # Errors
+    /// When the command failed and named nothing that did: who knows what it found.
+    pub(super) fn of(status: Option<ExitStatus>, output: &str) -> Result<Self> {
+        let Some(status) = status else { return Ok(Self::Hangs) };
         if status.success() {
-            return Self::Survived { tests: tests(output) };
+            return Ok(Self::Survived { tests: tests(output) });
         }
         let mut failed: Vec<String> = output.lines().filter_map(failed_test).collect();
         failed.extend(output.lines().filter_map(broken_invariant));
         failed.dedup();
-        if failed.is_empty() { Self::Unclear } else { Self::Caught(failed) }
-    }
-
-    pub(super) fn is_caught(&self) -> bool {
-        matches!(self, Self::Caught(_) | Self::Hangs)
+        ensure!(!failed.is_empty(), "the command failed ({status}), but no test of it:\n{output}");
+        Ok(Self::Caught(failed))
     }
 }
 
@@ -38,8 +38,7 @@ impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Caught(by) => f.write_str(&by.join(", ")),
-            Self::Hangs => f.write_str("(it hangs)"),
-            Self::Unclear => f.write_str("NOTHING: the command failed, but no test of it"),
+            Self::Hangs => f.write_str("(it hangs: no test fails)"),
             Self::Survived { tests } => write!(f, "NOTHING: it survived {tests} tests"),
         }
     }
@@ -78,6 +77,6 @@ mod tests {
         assert_eq!(broken_invariant("    (b) exclusion            0"), None);
         assert_eq!(broken_invariant("    kills                    64"), None);
         assert_eq!(tests("test result: ok. 3 passed; 0 failed\nchaos: File\ntest result: ok. 0 passed"), 4);
-        assert_eq!(Verdict::of(None, ""), Verdict::Hangs);
+        assert_eq!(Verdict::of(None, "").unwrap(), Verdict::Hangs);
     }
 }
