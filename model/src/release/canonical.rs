@@ -18,7 +18,7 @@ impl State {
     fn swapped(&self) -> Self {
         let mut other = self.clone();
         other.clients.swap(CLIENTS - 2, CLIENTS - 1);
-        let (one, two) = (CLIENTS as u8 - 2, CLIENTS as u8 - 1);
+        let (one, two) = (small(CLIENTS - 2), small(CLIENTS - 1));
         let rename = |owner: &mut u8| {
             let client = *owner / OWNERS;
             let client = if client == one {
@@ -55,9 +55,9 @@ impl State {
         known.sort_unstable();
         known.dedup();
         for token in tokens.into_iter().filter(|token| **token > 0) {
-            *token = known.iter().take_while(|other| *other <= token).count() as u8;
+            *token = small(known.iter().take_while(|other| *other <= token).count());
         }
-        self.last_token = known.len() as u8;
+        self.last_token = small(known.len());
     }
 
     /// An answer that nobody waits for says nothing; times that are not asked for are all alike; places
@@ -86,4 +86,9 @@ impl State {
             });
         }
     }
+}
+
+/// Numbers of clients and tokens are small.
+fn small(number: usize) -> u8 {
+    u8::try_from(number).expect("a handful")
 }
