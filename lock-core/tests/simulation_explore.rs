@@ -74,7 +74,10 @@ fn an_error_before_a_kill_counts() {
     let mut simulation = Simulation::new(0);
     simulation.faults(vec![Fault::Kill { client: 0, at: Duration::from_secs(2) }]);
     simulation.client(|_| async { Err("an early end".into()) });
-    simulation.client(|_| async { Ok(tokio::time::sleep(Duration::from_secs(5)).await) });
+    simulation.client(|_| async {
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        Ok(())
+    });
     let outcome = simulation.run();
     assert!(!outcome.ended_well() && outcome.to_string().contains("client a: an early end"), "{outcome}");
 }

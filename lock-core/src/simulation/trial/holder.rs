@@ -148,8 +148,8 @@ impl Worker {
 impl Verdict {
     /// Waits for it.
     async fn told(&mut self) -> LockLost {
-        let Some(lost) = &mut self.0 else { return std::future::pending().await };
-        let loss = lost.await;
+        let Some(future) = &mut self.0 else { return std::future::pending().await };
+        let loss = future.await;
         self.0 = None;
         loss
     }
