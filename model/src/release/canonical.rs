@@ -1,6 +1,6 @@
 //! States that differ in names alone are one.
 
-use super::steps::OWNERS;
+use super::steps::{OWNERS, first_owner};
 use super::{Answer, CLIENTS, State};
 
 impl State {
@@ -18,17 +18,13 @@ impl State {
     fn swapped(&self) -> Self {
         let mut other = self.clone();
         other.clients.swap(CLIENTS - 2, CLIENTS - 1);
-        let (one, two) = (small(CLIENTS - 2), small(CLIENTS - 1));
         let rename = |owner: &mut u8| {
-            let client = *owner / OWNERS;
-            let client = if client == one {
-                two
-            } else if client == two {
-                one
-            } else {
-                client
+            let client = match usize::from(*owner / OWNERS) {
+                place if place == CLIENTS - 2 => CLIENTS - 1,
+                place if place == CLIENTS - 1 => CLIENTS - 2,
+                place => place,
             };
-            *owner = client * OWNERS + *owner % OWNERS;
+            *owner = first_owner(client) + *owner % OWNERS;
         };
         for client in &mut other.clients {
             rename(&mut client.owner);
@@ -55,9 +51,9 @@ impl State {
         known.sort_unstable();
         known.dedup();
         for token in tokens.into_iter().filter(|token| **token > 0) {
-            *token = small(known.iter().take_while(|other| *other <= token).count());
+            *token = number(known.iter().take_while(|other| *other <= token).count());
         }
-        self.last_token = small(known.len());
+        self.last_token = number(known.len());
     }
 
     /// An answer that nobody waits for says nothing; times that are not asked for are all alike; places
@@ -88,7 +84,6 @@ impl State {
     }
 }
 
-/// Numbers of clients and tokens are small.
-fn small(number: usize) -> u8 {
-    u8::try_from(number).expect("a handful")
+fn number(count: usize) -> u8 {
+    u8::try_from(count).unwrap_or(u8::MAX)
 }
