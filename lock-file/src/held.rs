@@ -62,7 +62,7 @@ impl HeldFile {
         if os::exists(&self.slot.generation(self.number + 1))? {
             return Ok(false);
         }
-        os::is_at(self.file.file(), &self.slot.generation(self.number))
+        self.file.is_at(&self.slot.generation(self.number))
     }
 }
 

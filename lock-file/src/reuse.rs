@@ -73,7 +73,7 @@ impl Shared {
         }
         let (from, to) = (slot.generation(held.number), slot.generation(held.number + 1));
         // Before a byte is written: the directory may have been deleted, and another be there.
-        if !os::is_at(held.file.file(), &from)? {
+        if !held.file.is_at(&from)? {
             return Ok(None);
         }
         let token = self.next_token(held.token.get());
@@ -89,7 +89,7 @@ impl Shared {
             }
             Err(error) => return Err(error),
         }
-        if !os::is_at(held.file.file(), &to)? {
+        if !held.file.is_at(&to)? {
             // Somebody deleted files in the last microseconds, and this is another's: put it back.
             let _ = os::publish(&to, &from);
             return Ok(None);

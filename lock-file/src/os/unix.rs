@@ -6,6 +6,7 @@ use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
+use std::sync::OnceLock;
 
 use lock_core::OwnerId;
 use rustix::fs::{CWD, OFlags, RenameFlags};
@@ -23,7 +24,11 @@ pub(crate) struct OwnFile {
     file: File,
     /// Who created it. A forked child has the same opening of the file, but nothing that is its own.
     pid: u32,
+    /// Its device and number, since somebody asked: an open file keeps them.
+    identity: OnceLock<Identity>,
 }
+
+type Identity = (rustix::fs::Dev, u64);
 
 impl OwnFile {
     /// A new file at `path`, locked. `WouldBlock`: a probe was faster than our lock; try another.
@@ -32,7 +37,7 @@ impl OwnFile {
         let file =
             OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).custom_flags(flags).open(path)?;
         match file.try_lock() {
-            Ok(()) => Ok(Self { file, pid: std::process::id() }),
+            Ok(()) => Ok(Self { file, pid: std::process::id(), identity: OnceLock::new() }),
             Err(error) => {
                 std::fs::remove_file(path)?;
                 Err(error.into())
@@ -46,8 +51,21 @@ impl OwnFile {
     }
 
     /// The file, for reading.
+    #[cfg(test)]
     pub(crate) fn file(&self) -> &File {
         &self.file
+    }
+
+    /// Whether it is what is at `path`.
+    pub(crate) fn is_at(&self, path: &Path) -> io::Result<bool> {
+        let ours = match self.identity.get() {
+            Some(known) => *known,
+            None => {
+                let identity = identity_of(&self.file)?;
+                *self.identity.get_or_init(|| identity)
+            }
+        };
+        Ok(identity_at(path)? == Some(ours))
     }
 
     /// Whether this process created it, and not one that it was forked from.
@@ -112,12 +130,21 @@ pub(crate) fn is_abandoned(path: &Path) -> io::Result<bool> {
 
 /// Whether `path` is this very file. An open file's number isn't given to another one.
 pub(crate) fn is_at(file: &File, path: &Path) -> io::Result<bool> {
-    let there = match rustix::fs::lstat(path) {
-        Err(Errno::NOENT | Errno::NOTDIR) => return Ok(false),
-        answer => answer?,
-    };
-    let ours = rustix::fs::fstat(file)?;
-    Ok((there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino))
+    let there = identity_at(path)?;
+    Ok(there.is_some() && there == Some(identity_of(file)?))
+}
+
+fn identity_of(file: &File) -> io::Result<Identity> {
+    let stat = rustix::fs::fstat(file)?;
+    Ok((stat.st_dev, stat.st_ino))
+}
+
+fn identity_at(path: &Path) -> io::Result<Option<Identity>> {
+    match rustix::fs::lstat(path) {
+        Ok(stat) => Ok(Some((stat.st_dev, stat.st_ino))),
+        Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Whether anything is at `path`.

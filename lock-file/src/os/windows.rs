@@ -69,7 +69,13 @@ impl OwnFile {
         Ok(())
     }
 
+    /// Whether it is what is at `path`.
+    pub(crate) fn is_at(&self, path: &Path) -> io::Result<bool> {
+        is_at(&self.file, path)
+    }
+
     /// The file, for reading.
+    #[cfg(test)]
     pub(crate) fn file(&self) -> &File {
         &self.file
     }
