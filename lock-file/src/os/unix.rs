@@ -58,13 +58,9 @@ impl OwnFile {
 
     /// Whether it is what is at `path`.
     pub(crate) fn is_at(&self, path: &Path) -> io::Result<bool> {
-        let ours = match self.identity.get() {
-            Some(known) => *known,
-            None => {
-                let identity = identity_of(&self.file)?;
-                *self.identity.get_or_init(|| identity)
-            }
-        };
+        let known = self.identity.get().copied();
+        let ours = known.map_or_else(|| identity_of(&self.file), Ok)?;
+        let ours = *self.identity.get_or_init(|| ours);
         Ok(identity_at(path)? == Some(ours))
     }
 

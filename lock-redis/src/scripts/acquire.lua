@@ -6,11 +6,10 @@
 local call, me = redis.call, ARGV[1]
 local value = call('GET', KEYS[1])
 if value then
-  local token, owner = string.match(value, HOLDER)
-  if owner == me then
+  if string.find(value, '"owner":"' .. me .. '"', 1, true) then
     -- It was handed to this waiter; or this is a second request of one acquisition. A lease is never shortened.
     call('PEXPIRE', KEYS[1], ARGV[2], 'GT')
-    return token
+    return (string.match(value, HOLDER))
   end
 else
   -- Free, by a release without waiters, or because the holder's lease ended. Whoever waits goes first.

@@ -1,7 +1,8 @@
--- The lock of the token `last` ends: the first waiter that lives has it next, or it is free.
+-- The lock of the token `last` (its value's, if that is nil) ends: the first waiter that lives has it next, or it is free.
 -- (LPOP goes first: a script that has written something is not refused when memory is full, and this counts as writing.)
 local entry = call('LPOP', KEYS[3])
 if entry then
+  last = last or string.match(value, HOLDER)
   --include time
   call('SET', KEYS[2], token, 'PX', LAST_TOKEN_MS)
   --include after_last

