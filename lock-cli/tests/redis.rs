@@ -6,40 +6,10 @@ mod support;
 use support::{Place, stderr, stdout};
 use testbed::redis::{RedisSentinels, RedisServer, RedisShards, RedisTls};
 
-/// Held, seen, refused, handed on, checked, broken: all by this URL.
+/// The check has something to say: a test's server keeps nothing on disk.
 fn all_commands_work_at(url: &str) {
-    let place = Place::new();
-    let with = |command: &'static str, more: &[&str]| {
-        let arguments: Vec<_> = [command, "--url", url].iter().chain(more).copied().map(str::to_owned).collect();
-        place.distlock(arguments).output().unwrap()
-    };
-    let token = |output: &std::process::Output| stdout(output).trim().parse::<u64>().unwrap();
-    let script = ["k", "--", "sh", "-c", "echo $DISTLOCK_TOKEN"];
-    let first = with("run", &script);
-    assert_eq!(first.status.code(), Some(0), "{}", stderr(&first));
-    assert_eq!(with("status", &["k"]).status.code(), Some(1));
-
-    let held = place.hold("k", &["--url", url], "echo $DISTLOCK_TOKEN; exec sleep 1000");
-    assert!(held.line.parse::<u64>().unwrap() > token(&first));
-    let status = with("status", &["--json", "k"]);
-    assert_eq!(status.status.code(), Some(0), "{}", stderr(&status));
-    assert!(stdout(&status).contains(&format!("\"token\":{}", held.line)), "{}", stdout(&status));
-    assert_eq!(with("run", &["--no-wait", "k", "--", "true"]).status.code(), Some(75));
-    assert!(stdout(&with("list", &[])).contains('k'));
-    let doctor = with("doctor", &[]);
-    // Not all that a test's server is told of: it keeps nothing on disk.
+    let doctor = support::all_commands_work_at(url);
     assert_eq!(doctor.status.code(), Some(1), "{}{}", stdout(&doctor), stderr(&doctor));
-
-    // Somebody waits, and the lock is taken from its holder, who hears of it at once and stops its command.
-    let waiting = std::thread::scope(|scope| {
-        let waiting = scope.spawn(|| with("run", &["--wait", "60s", "k", "--", "sh", "-c", "echo $DISTLOCK_TOKEN"]));
-        let broken = with("break", &["--if-token", &held.line, "k"]);
-        assert_eq!(broken.status.code(), Some(0), "{}", stderr(&broken));
-        waiting.join().unwrap()
-    });
-    assert_eq!(waiting.status.code(), Some(0), "{}", stderr(&waiting));
-    assert!(token(&waiting) > held.line.parse().unwrap());
-    assert_eq!(held.end().0, Some(79));
 }
 
 #[test]

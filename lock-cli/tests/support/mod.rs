@@ -14,6 +14,41 @@ use tempfile::TempDir;
 /// Far above what a loaded machine needs.
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 
+/// Held, seen, refused, handed on, checked, broken: all by this URL. Answers what the check said.
+pub(crate) fn all_commands_work_at(url: &str) -> Output {
+    let place = Place::new();
+    let with = |command: &'static str, more: &[&str]| {
+        let arguments: Vec<_> = [command, "--url", url].iter().chain(more).copied().map(str::to_owned).collect();
+        place.distlock(arguments).output().unwrap()
+    };
+    let token = |output: &Output| stdout(output).trim().parse::<u64>().unwrap();
+    let first = with("run", &["k", "--", "sh", "-c", "echo $DISTLOCK_TOKEN"]);
+    assert_eq!(first.status.code(), Some(0), "{}", stderr(&first));
+    assert_eq!(with("status", &["k"]).status.code(), Some(1));
+
+    let held = place.hold("k", &["--url", url], "echo $DISTLOCK_TOKEN; exec sleep 1000");
+    assert!(held.line.parse::<u64>().unwrap() > token(&first));
+    let status = with("status", &["--json", "k"]);
+    assert_eq!(status.status.code(), Some(0), "{}", stderr(&status));
+    assert!(stdout(&status).contains(&format!("\"token\":{}", held.line)), "{}", stdout(&status));
+    let refused = with("run", &["--no-wait", "k", "--", "true"]);
+    assert_eq!(refused.status.code(), Some(75), "{}", stderr(&refused));
+    assert!(stdout(&with("list", &[])).contains('k'));
+    let doctor = with("doctor", &[]);
+
+    // Somebody waits, and the lock is taken from its holder, who hears of it and stops its command.
+    let waiting = std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| with("run", &["--wait", "60s", "k", "--", "sh", "-c", "echo $DISTLOCK_TOKEN"]));
+        let broken = with("break", &["--if-token", &held.line, "k"]);
+        assert_eq!(broken.status.code(), Some(0), "{}", stderr(&broken));
+        waiting.join().unwrap()
+    });
+    assert_eq!(waiting.status.code(), Some(0), "{}", stderr(&waiting));
+    assert!(token(&waiting) > held.line.parse().unwrap());
+    assert_eq!(held.end().0, Some(79));
+    doctor
+}
+
 /// A lock store and a place for marks, both gone at the end.
 pub(crate) struct Place(TempDir);
 
@@ -30,7 +65,7 @@ impl Place {
         for name in ["DISTLOCK_URL", "DISTLOCK_TTL", "DISTLOCK_WAIT", "DISTLOCK_LOG"] {
             command.env_remove(name);
         }
-        command.env("DISTLOCK_DIR", self.locks()).args(arguments).stdin(Stdio::null());
+        command.env_remove("CONSUL_HTTP_TOKEN").env("DISTLOCK_DIR", self.locks()).args(arguments).stdin(Stdio::null());
         command
     }
 
