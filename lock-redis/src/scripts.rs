@@ -79,12 +79,10 @@ impl Step {
 
     fn call(&self, verb: &str, script: &str, names: &LockNames, arguments: &[&[u8]]) -> Cmd {
         let keys = &[&names.lock, &names.last, &names.queue][..self.keys];
-        let length = |parts: usize, part: usize| parts + part;
-        let bytes = verb.len() + script.len() + 1;
-        let bytes = keys.iter().map(|key| key.len()).fold(bytes, length);
-        let bytes = arguments.iter().map(|argument| argument.len()).fold(bytes, length);
+        let bytes =
+            keys.iter().map(|key| key.len()).chain(arguments.iter().map(|argument| argument.len())).sum::<usize>();
         // All at once: grown bit by bit, a command is copied half a dozen times.
-        let mut command = Cmd::with_capacity(3 + keys.len() + arguments.len(), bytes);
+        let mut command = Cmd::with_capacity(3 + keys.len() + arguments.len(), verb.len() + script.len() + 1 + bytes);
         command.arg(verb).arg(script).arg(self.keys);
         for key in keys {
             command.arg(key);
