@@ -188,7 +188,7 @@ pub(super) const ASSERTED: &[Asserted] = &[
     },
     Asserted {
         backend: "consul",
-        text: "a lock-delay of 5 s is waited for with at most 20 requests",
+        text: "a lock-delay of 5 s is waited for with at most 40 requests",
         package: "lock-consul",
         test: "fault_46_lock_delay_is_waited_for_without_a_hot_loop",
     },
