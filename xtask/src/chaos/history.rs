@@ -54,10 +54,10 @@ pub(super) struct Process {
 
 impl Process {
     /// Whether there was trouble at some time of these. One that was stopped till just before finds out only now
-    /// what happened meanwhile.
+    /// what happened meanwhile. It may have run for a moment before its stop is written down as over.
     pub(super) fn troubled(&self, from: Nanos, to: Nanos) -> bool {
-        let over = self.stops.partition_point(|stop| stop.1 <= from);
-        let stop = over.checked_sub(1).map(|last| self.stops[last]);
+        let begun = self.stops.partition_point(|stop| stop.0 <= from);
+        let stop = begun.checked_sub(1).map(|last| self.stops[last]);
         let just_before = stop.filter(|stop| stop.1 >= from.saturating_sub(AFTERMATH));
         !touching(&self.troubles, (just_before.map_or(from, |stop| stop.0), to)).is_empty()
     }
