@@ -4,9 +4,10 @@ use redis::{Cmd, Script};
 
 use crate::names::LockNames;
 
-/// How long the last token of a lock is remembered. It is needed only if the server's clock goes back, and by less than
-/// this; without an end, keys that are used once would stay for ever.
-const LAST_TOKEN_MS: u64 = 7 * 24 * 3_600_000;
+/// How long the last token of a lock is remembered: for a week after it was granted, and up to 28 hours more, as this is set
+/// once a day. It is needed only if the server's clock goes back, and by less than a week; without an end, keys that are
+/// used once would stay for ever.
+const LAST_TOKEN_MS: u64 = (7 * 24 + 28) * 3_600_000;
 
 /// What a value of ours begins with: token and owner.
 const HOLDER: &str = r#"^{"token":(%d+),"owner":"(%x+)","#;
@@ -17,6 +18,7 @@ const PARTS: &[(&str, &str)] = &[
     ("pass_on", include_str!("scripts/pass_on.lua")),
     ("hand_on", include_str!("scripts/hand_on.lua")),
     ("time", include_str!("scripts/time.lua")),
+    ("remember", include_str!("scripts/remember.lua")),
     ("after_last", include_str!("scripts/after_last.lua")),
 ];
 

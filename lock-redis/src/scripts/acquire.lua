@@ -16,7 +16,8 @@ else
   -- (EXISTS: a script that has written something is not refused when memory is full, and LPOP counts as writing.)
   local entry = call('EXISTS', KEYS[3]) == 1 and call('LPOP', KEYS[3])
   --include time
-  local last = call('SET', KEYS[2], token, 'PX', LAST_TOKEN_MS, 'GET')
+  --include remember
+  local last = had
   --include after_last
   if entry then
     local asks = true

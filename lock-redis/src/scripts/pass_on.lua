@@ -2,9 +2,9 @@
 -- (LPOP goes first: a script that has written something is not refused when memory is full, and this counts as writing.)
 local entry = call('LPOP', KEYS[3])
 if entry then
-  last = last or string.match(value, HOLDER)
+  last = last or string.match(value, '^{"token":(%d+)')
   --include time
-  call('SET', KEYS[2], token, 'PX', LAST_TOKEN_MS)
+  --include remember
   --include after_last
   local asks = false
   --include hand_on

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lock_core::FencingToken;
+use lock_core::{AcquireRequest, FencingToken};
 use testbed::redis::RedisServer;
 
 use crate::support::{LONG, acquire, connect, granted, release, request, until_waiting};
@@ -37,28 +37,46 @@ async fn a_token_is_the_servers_time_also_at_the_beginning_of_a_second() {
 #[tokio::test]
 async fn the_last_token_lives_for_a_week_from_each_grant() {
     const WEEK_MS: i64 = 7 * 24 * 3_600_000;
+    /// The expiry is set once in so long.
+    const DAY_MS: i64 = 28 * 3_600_000;
     let server = RedisServer::start(&[]).unwrap();
     let backend = connect(server.port()).await;
     let lives_for_a_week = |what: &str| {
         let left: i64 = server.command(&["PTTL", "{distlock:k}:last"]).unwrap().parse().unwrap();
-        assert!((WEEK_MS - 60_000..=WEEK_MS).contains(&left), "{what}: {left}");
-        server.command(&["PEXPIRE", "{distlock:k}:last", "100000"]).unwrap();
+        assert!((WEEK_MS..=WEEK_MS + DAY_MS).contains(&left), "{what}: {left}");
     };
-    let (holder, waiter) = (request("k", LONG), request("k", LONG));
-    granted(&backend, &holder).await;
+    // Granted the day before, and so long ago that it would soon be forgotten.
+    let is_of_yesterday = || {
+        let yesterday = clock(&server) - 28 * 3_600_000_000;
+        server.command(&["SET", "{distlock:k}:last", &yesterday.to_string(), "PX", "100000"]).unwrap();
+    };
+    let hand_off = async |holder: &AcquireRequest, waiter: &AcquireRequest| {
+        let (handed, ()) = tokio::join!(acquire(&backend, waiter), async {
+            until_waiting(&backend, "k", 1).await;
+            release(&backend, holder).await;
+        });
+        handed.unwrap().token().get()
+    };
+    let requests = [(); 5].map(|()| request("k", LONG));
+    granted(&backend, &requests[0]).await;
     lives_for_a_week("a grant");
-    let (handed, ()) = tokio::join!(acquire(&backend, &waiter), async {
-        until_waiting(&backend, "k", 1).await;
-        release(&backend, &holder).await;
-    });
+    is_of_yesterday();
+    hand_off(&requests[0], &requests[1]).await;
     lives_for_a_week("a hand-off");
+    hand_off(&requests[1], &requests[2]).await;
+    lives_for_a_week("a hand-off of the same day");
+    server.command(&["DEL", "{distlock:k}:last"]).unwrap();
+    let token = hand_off(&requests[2], &requests[3]).await;
+    lives_for_a_week("a hand-off after the server had lost the last token");
     // The last token is ahead of the clock.
-    server
-        .command(&["SET", "{distlock:k}:last", &(handed.unwrap().token().get() + 3_600_000_000).to_string()])
-        .unwrap();
-    release(&backend, &waiter).await;
-    granted(&backend, &request("k", LONG)).await;
+    server.command(&["SET", "{distlock:k}:last", &(token + 3_600_000_000).to_string()]).unwrap();
+    release(&backend, &requests[3]).await;
+    granted(&backend, &requests[4]).await;
     lives_for_a_week("a grant after the clock went back");
+    release(&backend, &requests[4]).await;
+    is_of_yesterday();
+    granted(&backend, &request("k", LONG)).await;
+    lives_for_a_week("a grant of the next day");
 }
 
 /// The clock itself isn't moved, which would take a library loaded into the server: the last token is what a server leaves
