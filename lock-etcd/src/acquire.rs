@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use lock_core::{
-    AcquireRequest, Attempt, BackendError, Contention, ErrorKind, FencingToken, Grant, Operation, Outcome, OwnerId,
-    Timestamp, Ttl,
+    AcquireRequest, Attempt, BackendError, Contention, ErrorKind, Operation, Outcome, OwnerId, Timestamp, Ttl,
 };
 
 use crate::backend::{Shared, now};
 use crate::error::place_lost;
 use crate::granting::HangsOn;
 use crate::group::Group;
+use crate::life::Life;
 use crate::names::Place;
 use crate::owners::State;
 use crate::queue::{self, Before, Seen, Taken};
@@ -54,19 +54,19 @@ impl Shared {
         request: &AcquireRequest,
         ttl: Ttl,
     ) -> Result<Attempt, BackendError> {
-        let sent = now();
+        let asked = now();
         let value = value::encode(request, ttl, Arrival::Takes);
         let in_a_group =
             if self.settings.share_leases { self.take_in_a_group(session, request, ttl, &value).await? } else { None };
         let take = |place: &Place, lease| queue::take(place, lease, value.clone());
-        let Sent { response, lives, tried_before } = match in_a_group {
+        let Sent { response, life, tried_before } = match in_a_group {
             Some(sent) => sent,
             None => self.send_with_a_lease(session, OPERATION, request, ttl, take).await?,
         };
         match queue::taken(&response) {
             Taken::Now(revision) => {
                 self.forget_contended(request.key());
-                Ok(self.granted(request, session, revision, lives, sent))
+                Ok(self.granted(request, session, revision, life, asked))
             }
             // By an earlier request of this owner.
             Taken::Seen(seen) if seen.own.is_some() => {
@@ -92,10 +92,10 @@ impl Shared {
         request: &AcquireRequest,
         ttl: Ttl,
     ) -> Result<Attempt, BackendError> {
-        let sent = now();
-        let (joined, lives) = self.join(session, OPERATION, request, ttl).await?;
+        let asked = now();
+        let (joined, life) = self.join(session, OPERATION, request, ttl).await?;
         match joined.before {
-            Before::Nobody => Ok(self.granted(request, session, joined.revision, lives, sent)),
+            Before::Nobody => Ok(self.granted(request, session, joined.revision, life, asked)),
             Before::One(_) => {
                 self.remember_contended(request.key());
                 held_by(request, &joined.seen)
@@ -104,36 +104,25 @@ impl Shared {
         }
     }
 
+    /// The lock is the owner's, in a try that began at `asked`.
     pub(crate) fn granted(
         self: &Arc<Self>,
         request: &AcquireRequest,
         session: &Arc<Session>,
         revision: i64,
-        lives: Ttl,
-        sent: Timestamp,
+        life: Life,
+        asked: Timestamp,
     ) -> Attempt {
-        Attempt::Granted(self.grant_to(request, session, revision, lives, sent))
-    }
-
-    /// The lock is the owner's, by the lease that was kept alive at `sent`.
-    pub(crate) fn grant_to(
-        self: &Arc<Self>,
-        request: &AcquireRequest,
-        session: &Arc<Session>,
-        revision: i64,
-        lives: Ttl,
-        sent: Timestamp,
-    ) -> Grant {
         self.owners.with(request.owner(), |known| {
             if known.state != State::Holding(revision) {
                 (known.lined_up, known.behind) = (matches!(known.state, State::Waiting(_)), None);
             }
             known.state = State::Holding(revision);
-            known.kept_alive = sent;
+            known.kept_alive = life.kept_alive;
             known.hint = request.loss_hint().clone();
         });
         self.watch_later(session, request.claim(), revision);
-        Grant::new(FencingToken::new(u64::try_from(revision).unwrap_or_default()), lives)
+        Attempt::Granted(life.grant(revision, asked))
     }
 
     /// Its lease, if others share it.

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use lock_core::{AcquireRequest, OwnerId, Ttl};
 
 use crate::group::Group;
+use crate::leases::Spare;
+use crate::life::Life;
 use crate::owners::{Owners, entry};
 
 /// The one thing that an owner's key hangs on, or will. Never two at once: whoever keeps the key alive would have to guess
@@ -41,15 +43,15 @@ impl HangsOn {
 
 /// A lease for an owner that has none.
 pub(crate) enum Choice {
-    Spare(i64),
+    Spare(Spare),
     /// To be granted.
     New(i64),
 }
 
 /// The lease for an owner's key.
 pub(crate) enum OwnLease<'a> {
-    /// Granted before. It must be kept alive.
-    There(i64),
+    /// Granted before, and how long it lives by what was asked for it last.
+    There(i64, Life),
     ToGrant(i64, Granting<'a>),
 }
 
@@ -83,12 +85,12 @@ impl Owners {
                 let mut owners = self.lock();
                 let known = entry(&mut owners, request, ttl);
                 match known.hangs_on {
-                    HangsOn::Own(lease) => return OwnLease::There(lease),
+                    HangsOn::Own(lease) => return OwnLease::There(lease, known.life()),
                     HangsOn::Granting(_) => {}
                     HangsOn::Nothing | HangsOn::Shared(_) => match choose() {
                         Choice::Spare(lease) => {
-                            known.hangs_on = HangsOn::Own(lease);
-                            return OwnLease::There(lease);
+                            (known.hangs_on, known.kept_alive) = (HangsOn::Own(lease.id), lease.kept_alive);
+                            return OwnLease::There(lease.id, known.life());
                         }
                         Choice::New(lease) => {
                             known.hangs_on = HangsOn::Granting(lease);
@@ -122,7 +124,7 @@ mod tests {
         tokio::pin!(another);
         assert!(tokio::time::timeout(Duration::from_millis(10), &mut another).await.is_err());
         drop(granting);
-        assert!(matches!(another.await, OwnLease::There(1)));
+        assert!(matches!(another.await, OwnLease::There(1, _)));
     }
 
     /// The owner was released, and asks again, while its first grant is under way.

@@ -6,11 +6,12 @@ use std::time::Duration;
 use etcd_client::{LeaseGrantOptions, LeaseTimeToLiveResponse};
 use lock_core::{AcquireRequest, BackendError, LockKey, Operation, OwnerId, Ttl};
 
-use crate::backend::Shared;
+use crate::backend::{Shared, now};
 use crate::error::Failed;
 use crate::granting::OwnLease;
 use crate::keep_alive::whole_seconds;
 use crate::leases::Spare;
+use crate::life::Life;
 use crate::names::{Place, lease_of};
 use crate::session::{IntoError, Session};
 
@@ -25,7 +26,7 @@ impl Shared {
         self.place_of(request.key(), request.owner())
     }
 
-    /// The lease that the owner has, else a spare one, else one that is granted now: then also how long it lives. Another
+    /// The lease that the owner has, else a spare one, else one that is granted now; and how long it lives, or `None` if it
     /// must be kept alive.
     pub(crate) async fn lease_for(
         &self,
@@ -33,17 +34,17 @@ impl Shared {
         operation: Operation,
         request: &AcquireRequest,
         ttl: Ttl,
-    ) -> Result<(i64, Option<Ttl>), BackendError> {
+    ) -> Result<(i64, Option<Life>), BackendError> {
         // Under the id that follows from an owner there may be a place in a group, or its withdrawal.
         let named_by = (!self.settings.share_leases).then_some(request.owner());
         // Known before anything is sent: should this be dropped, the owner's release revokes it.
         match self.owners.lease(request, ttl, || self.leases.choose(named_by, ttl)).await {
-            OwnLease::There(lease) => Ok((lease, None)),
+            OwnLease::There(lease, life) => Ok((lease, Some(life).filter(Life::is_young))),
             OwnLease::ToGrant(lease, _granting) => {
-                let sending = self.owners.sending(request, ttl);
+                let (sending, kept_alive) = (self.owners.sending(request, ttl), now());
                 let lives = self.grant(session, operation, lease, ttl).await.or_error(operation)?;
                 sending.answered_unless(false);
-                Ok((lease, lives))
+                Ok((lease, lives.map(|ttl| Life { ttl, kept_alive })))
             }
         }
     }

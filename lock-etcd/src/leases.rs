@@ -63,10 +63,10 @@ impl Leases {
     }
 
     /// A spare lease with this TTL.
-    fn take_spare(&self, ttl: Ttl) -> Option<i64> {
+    fn take_spare(&self, ttl: Ttl) -> Option<Spare> {
         let mut all = self.lock();
         let newest = all.newest(ttl)?;
-        Some(all.spare.remove(newest).id)
+        Some(all.spare.remove(newest))
     }
 
     pub(crate) fn has_spare(&self, ttl: Ttl) -> bool {
@@ -118,9 +118,10 @@ mod tests {
     fn spare_leases_serve_the_same_ttl_while_they_live() {
         let leases = Leases::default();
         let now = now();
-        assert!(leases.give_back(Spare { id: 1, ttl: ttl(10), kept_alive: now }));
+        let spare = Spare { id: 1, ttl: ttl(10), kept_alive: now };
+        assert!(leases.give_back(spare));
         assert_eq!(leases.take_spare(ttl(11)), None);
-        assert_eq!(leases.take_spare(ttl(10)), Some(1));
+        assert_eq!(leases.take_spare(ttl(10)), Some(spare));
         assert_eq!(leases.take_spare(ttl(10)), None);
         let old = Timestamp::ZERO;
         assert!(leases.give_back(Spare { id: 2, ttl: ttl(10), kept_alive: old }));

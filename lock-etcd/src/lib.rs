@@ -14,6 +14,7 @@ mod group;
 mod held;
 mod keep_alive;
 mod lease;
+mod life;
 mod leases;
 mod members;
 mod names;

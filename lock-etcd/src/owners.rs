@@ -2,13 +2,12 @@
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
-
 use lock_core::{AcquireRequest, LossHint, OwnerId, Timestamp, Ttl};
 use tokio::sync::Notify;
 
 use crate::backend::now;
 use crate::granting::HangsOn;
+use crate::life::Life;
 use crate::news::Deletion;
 use crate::queue::Predecessor;
 use crate::successor::Successor;
@@ -86,16 +85,16 @@ impl Owner {
     /// stood still.
     pub(crate) fn take_gone(&mut self) -> Option<Deletion> {
         let Ahead::Gone(deletion) = std::mem::take(&mut self.ahead) else { return None };
-        self.lives().map(|_| deletion)
+        self.lives_on().then_some(deletion)
     }
 
-    /// Whether the one before handed the lock over, under the same condition; and how long the lease lives yet.
-    pub(crate) fn take_handed_over(&mut self) -> Option<(i64, Duration)> {
+    /// Whether the one before handed the lock over, under the same condition; and how long the lease lives.
+    pub(crate) fn take_handed_over(&mut self) -> Option<(i64, Life)> {
         let Ahead::HandedOver(revision) = self.ahead else { return None };
         self.ahead = Ahead::Unknown;
         // A place that was lost and taken anew meanwhile is another.
         let is_its = self.state == State::Waiting(revision) && self.hangs_on.group().is_none();
-        self.lives().filter(|_| is_its).map(|lives| (revision, lives))
+        (is_its && self.lives_on()).then(|| (revision, self.life()))
     }
 
     /// Whether it has a lease of its own, or needs one: no group is for it.
@@ -103,9 +102,13 @@ impl Owner {
         self.on_its_own || self.hangs_on.own().is_some()
     }
 
-    fn lives(&self) -> Option<Duration> {
-        let (ttl, age) = (self.ttl.get(), now().since(self.kept_alive));
-        (age < ttl / 2).then(|| ttl.saturating_sub(age))
+    /// How long its lease lives, if it has one.
+    pub(crate) fn life(&self) -> Life {
+        Life { ttl: self.ttl, kept_alive: self.kept_alive }
+    }
+
+    fn lives_on(&self) -> bool {
+        now().since(self.kept_alive) < self.ttl.get() / 2
     }
 }
 
@@ -222,8 +225,9 @@ mod tests {
                 (known.take_handed_over(), known.take_handed_over())
             })
         };
-        let Some((Some((7, left)), None)) = taken_when_kept_alive(7, now()) else { panic!("it is handed over once") };
-        assert!(left > Duration::from_secs(9) && left <= ttl.get(), "{left:?}");
+        let kept_alive = now();
+        let expected = Some((Some((7, Life { ttl, kept_alive })), None));
+        assert_eq!(taken_when_kept_alive(7, kept_alive), expected, "it is handed over once");
         assert_eq!(taken_when_kept_alive(7, Timestamp::ZERO), Some((None, None)));
         assert_eq!(taken_when_kept_alive(8, now()), Some((None, None)), "the owner's place is another by now");
     }

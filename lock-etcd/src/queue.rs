@@ -1,8 +1,8 @@
 //! The requests about a queue, and what their answers mean. Each can be repeated.
 
 use etcd_client::{
-    Compare, CompareOp, GetOptions, GetResponse, KeyValue, PutOptions, SortOrder, SortTarget, Txn, TxnOp,
-    TxnOpResponse, TxnResponse,
+    Compare, CompareOp, GetOptions, GetResponse, KeyValue, PutOptions, ResponseHeader,
+    SortOrder, SortTarget, Txn, TxnOp, TxnOpResponse, TxnResponse,
 };
 
 use crate::names::{Place, Queue};
@@ -79,13 +79,13 @@ pub(crate) fn take(place: &Place, lease: i64, value: Vec<u8>) -> Txn {
     let empty = Compare::create_revision(place.queue.start(), CompareOp::Equal, 0).with_range(place.queue.end());
     Txn::new()
         .when([empty, has_not_withdrawn(place)])
-        .and_then([put(place, lease, value), own(place, true)])
+        .and_then([put(place, lease, value)])
         .or_else([own(place, false), first(&place.queue)])
 }
 
 pub(crate) fn taken(response: &TxnResponse) -> Taken {
     if response.succeeded() {
-        return Taken::Now(gets(response).next().map_or(0, |get| created(&get)));
+        return Taken::Now(written(response));
     }
     Taken::Seen(seen(response))
 }
@@ -131,25 +131,29 @@ pub(crate) fn join(place: &Place, lease: i64, value: Vec<u8>) -> Txn {
     Txn::new()
         .when([Compare::create_revision(place.key.clone(), CompareOp::Equal, 0), has_not_withdrawn(place)])
         // The looks come before the put: the last one then is who came before.
-        .and_then([last, first(&place.queue), put(place, lease, value), own(place, true)])
+        .and_then([last, first(&place.queue), put(place, lease, value)])
         .or_else([own(place, true)])
 }
 
 /// `None` when the owner has given up.
 pub(crate) fn joined(response: &TxnResponse) -> Option<Joined> {
     let mut gets = gets(response);
-    let (before, seen) = if response.succeeded() {
+    let (before, seen, revision) = if response.succeeded() {
         let last = gets.next().and_then(|get| get.kvs().first().map(Predecessor::of));
-        (last.map_or(Before::Nobody, Before::One), first_of(gets.next()))
+        (last.map_or(Before::Nobody, Before::One), first_of(gets.next()), written(response))
     } else {
-        (Before::Unknown, Seen::default())
+        (Before::Unknown, Seen::default(), gets.next().map_or(0, |own| created(&own)))
     };
-    let revision = gets.next().map(|own| created(&own)).filter(|revision| *revision > 0)?;
-    Some(Joined { revision, before, seen })
+    (revision > 0).then_some(Joined { revision, before, seen })
 }
 
-/// The revision that created the key; zero when there is none. Not the revision in an answer's header: that is the
-/// store's, which others move.
+/// The revision that a transaction made, which wrote: so the create revision of a key that wasn't there before. The server's
+/// own locks rely on it, too (its package concurrency, `Mutex`). In the answer to a read it is the store's, which others move.
+fn written(response: &TxnResponse) -> i64 {
+    response.header().map_or(0, ResponseHeader::revision)
+}
+
+/// The revision that created the key; zero when there is none.
 fn created(get: &GetResponse) -> i64 {
     get.kvs().first().map_or(0, KeyValue::create_revision)
 }
@@ -174,7 +178,8 @@ pub(crate) fn stand(response: &TxnResponse) -> (bool, bool) {
 }
 
 /// Leaves the queue as the holder, by the revision that was granted: the key with it was the first then, and the first
-/// stays the first.
+/// stays the first. A request that was sent to a second endpoint as well may come late; by then the lease may serve another,
+/// whose key has the same name, and another revision.
 pub(crate) fn leave_as_holder(place: &Place, token: i64) -> Txn {
     Txn::new()
         .when([Compare::create_revision(place.key.clone(), CompareOp::Equal, token)])

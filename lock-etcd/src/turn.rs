@@ -10,6 +10,7 @@ use crate::acquire::held_by;
 use crate::backend::{Shared, now};
 use crate::error::Failed;
 use crate::granting::HangsOn;
+use crate::life::Life;
 use crate::names::Place;
 use crate::news::Deletion;
 use crate::owners::{Owner, State};
@@ -26,43 +27,31 @@ impl Shared {
         session: &Arc<Session>,
         request: &AcquireRequest,
     ) -> Result<Attempt, BackendError> {
-        if let Some(Some((revision, left))) = self.owners.with(request.owner(), Owner::take_handed_over) {
-            return Ok(self.handed_over(session, request, revision, left));
+        let asked = now();
+        // Nothing is asked: the event told that the place was there, and the first, and the lease can't have run out since.
+        // The grant lives as long as that lease does by the last keep-alive; the supervisor renews it soon.
+        if let Some(Some((revision, life))) = self.owners.with(request.owner(), Owner::take_handed_over) {
+            return Ok(self.granted(request, session, revision, life, asked));
         }
         let place = self.own_place(request);
-        let sent = now();
         let gone = self.owners.with(request.owner(), Owner::take_gone).flatten();
         let looking = self.look(session, &place, gone);
         let (seen, lives) = tokio::join!(looking, self.keep_owner(session, OPERATION, request));
         let (seen, lives) = (seen.or_error(OPERATION)?, lives.or_error(OPERATION)?);
         match (&seen.own, lives) {
             (Some(_), Some(lives)) if seen.is_ours() => {
-                Ok(self.granted(request, session, seen.own_revision(), lives, sent))
+                let life = Life { ttl: lives, kept_alive: asked };
+                Ok(self.granted(request, session, seen.own_revision(), life, asked))
             }
             (Some(_), Some(_)) => {
                 self.owners.with(request.owner(), |known| {
                     known.state = State::Waiting(seen.own_revision());
-                    known.kept_alive = sent;
+                    known.kept_alive = asked;
                 });
                 held_by(request, &seen)
             }
             _ => Err(self.place_is_gone(request.owner(), OPERATION)),
         }
-    }
-
-    /// Nothing is asked: the event told that the place was there, and the first, and the lease can't have run out since. The
-    /// grant lives as long as that lease does by the last keep-alive; the supervisor renews it soon.
-    fn handed_over(
-        self: &Arc<Self>,
-        session: &Arc<Session>,
-        request: &AcquireRequest,
-        revision: i64,
-        left: Duration,
-    ) -> Attempt {
-        let (ttl, kept_alive) =
-            self.owners.with(request.owner(), |known| (known.ttl, known.kept_alive)).unwrap_or((request.ttl(), now()));
-        let grant = self.grant_to(request, session, revision, ttl, kept_alive);
-        Attempt::Granted(grant.with_first_lease(left))
     }
 
     /// Own place and head of the queue. Who was told that the one before is gone asks the member that told it, which needs

@@ -9,6 +9,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::acquire::given_up;
 use crate::backend::{LOOK_ANYWAY, Shared, now};
+use crate::life::Life;
 use crate::error::timed_out;
 use crate::names::Place;
 use crate::news::News;
@@ -111,22 +112,21 @@ impl Shared {
         operation: Operation,
         request: &AcquireRequest,
         ttl: Ttl,
-    ) -> Result<(Joined, Ttl), BackendError> {
+    ) -> Result<(Joined, Life), BackendError> {
         self.leave_group_for_good(session, operation, request, ttl).await?;
-        let sent = now();
         let value = value::encode(request, ttl, Arrival::Waits);
         let join = |place: &Place, lease| queue::join(place, lease, value.clone());
-        let Sent { response, lives, .. } = self.send_with_a_lease(session, operation, request, ttl, join).await?;
+        let Sent { response, life, .. } = self.send_with_a_lease(session, operation, request, ttl, join).await?;
         let joined = queue::joined(&response).ok_or_else(given_up)?;
         self.owners.with(request.owner(), |known| {
             known.state = State::Waiting(joined.revision);
-            known.kept_alive = sent;
+            known.kept_alive = life.kept_alive;
             known.ahead = match &joined.before {
                 Before::One(before) => Ahead::There(before.clone()),
                 Before::Nobody | Before::Unknown => Ahead::Unknown,
             };
         });
-        Ok((joined, lives))
+        Ok((joined, life))
     }
 
     fn next_keep_alive(&self, request: &AcquireRequest, ttl: Ttl) -> Timestamp {

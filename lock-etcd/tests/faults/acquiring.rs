@@ -180,6 +180,28 @@ async fn only_a_holder_is_told_that_it_freed_the_lock_when_an_answer_is_lost() {
     assert_eq!((first.counters().fired, second.counters().fired), (2, 2));
 }
 
+/// The first endpoint takes a release and is slow, the second does it. The lease, and with it the key's name, serves the
+/// next lock by the time that the first comes round to it.
+#[tokio::test]
+async fn fault_05_release_that_comes_late_takes_nothing_from_the_next_lock() {
+    let bed = Bed::new();
+    let (first, second) = (bed.proxy(), bed.proxy());
+    let endpoints = [first.address().to_string(), second.address().to_string()];
+    let client = EtcdBackend::builder(endpoints).with_prefix(&bed.prefix).build().unwrap();
+    let (one, next) = (request("late", 60), request("late", 60));
+    granted(&client, &one).await;
+    let key = bed.queue("late");
+    first.deliver_late_request_containing("late/");
+    assert_eq!(client.release(&one.claim()).await.unwrap(), Release::Released);
+    assert_eq!(first.counters().kept, 1);
+    let grant = granted(&client, &next).await;
+    assert_eq!(bed.queue("late"), key, "the lease serves again");
+    first.deliver_late();
+    assert_eq!(bed.queue("late"), key, "the late release took the next lock away");
+    let lease = Lease::new(next.claim(), grant.token(), grant.ttl());
+    assert!(matches!(client.renew(&lease).await.unwrap(), Renewal::Renewed(_)));
+}
+
 /// A lease that was given back serves the next lock, and goes with it: not the one before.
 #[tokio::test]
 async fn lease_that_serves_the_next_lock_is_not_revoked_by_a_second_release() {
@@ -215,6 +237,25 @@ async fn spare_lease_is_kept_alive_for_a_whole_ttl() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     assert!(asked.elapsed() >= grant.ttl().get(), "granted for {}, and over after {:?}", grant.ttl(), asked.elapsed());
+}
+
+/// One that was kept alive a moment ago needs no keep-alive. Then the grant says how long it lives.
+#[tokio::test]
+async fn spare_lease_that_is_young_is_used_as_it_is() {
+    let bed = Bed::new();
+    let proxy = bed.proxy();
+    let client = EtcdBackend::builder([proxy.address().to_string()]).with_prefix(&bed.prefix).build().unwrap();
+    let first = request("young", 60);
+    granted(&client, &first).await;
+    let kept_alive = Instant::now();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    client.release(&first.claim()).await.unwrap();
+    let before = proxy.counters().requests;
+    let grant = granted(&client, &request("young", 60)).await;
+    assert_eq!(proxy.counters().requests - before, 1, "requests of an acquire");
+    let left = grant.ttl().get().saturating_sub(kept_alive.elapsed());
+    assert!(grant.lives() <= left + Duration::from_millis(100), "{:?} of {left:?}", grant.lives());
+    assert!(grant.lives() < grant.ttl().get() - Duration::from_millis(99), "{:?}", grant.lives());
 }
 
 /// A spare lease that was revoked meanwhile is replaced, and grants nothing.
