@@ -111,10 +111,10 @@ async fn increment(task: &mut Task<'_>, op: u64, guard: &LockGuard, resource: &R
         return Ok(());
     }
     let (token, owner) = (guard.fencing_token(), guard.owner());
-    let written = match resource.read(token, owner)? {
+    let written = match resource.read(token, owner).await? {
         Ok(value) => {
             task.pause(2_000).await;
-            resource.write(token, owner, value + 1)?
+            resource.write(token, owner, value + 1).await?
         }
         refused => refused,
     };
