@@ -147,7 +147,8 @@ impl Grant {
     }
 
     /// Tells that the lease lives only this long at first: for a store that hands a lock to a waiter who may have died
-    /// meanwhile. The supervisor renews it soon, and from then on it lives for the TTL.
+    /// meanwhile, or that grants it by a lease which began before. The supervisor renews it soon, and from then on it lives
+    /// for the TTL.
     ///
     /// Counted, as the TTL is, from before `try_acquire` was called.
     pub fn with_first_lease(mut self, lives: Duration) -> Self {

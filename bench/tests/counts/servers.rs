@@ -77,8 +77,8 @@ fn etcd() {
     let server = EtcdOptions::default().start().expect("a member");
     let commands = || server.metric(0, "grpc_server_msg_received_total", "").expect("it counts");
     let (counts, commands) = Counts::of("etcd", server.port(0), commands);
-    counts.are_at_most(3.0, 620, 370, 210);
-    assert!(commands <= 3.1, "{commands} messages a pair");
+    counts.are_at_most(2.0, 540, 250, 185);
+    assert!(commands <= 2.1, "{commands} messages a pair");
 }
 
 /// Guards the number of requests: a session that is idle is used again.
