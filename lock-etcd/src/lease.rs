@@ -44,6 +44,9 @@ impl Shared {
                 let (sending, kept_alive) = (self.owners.sending(request, ttl), now());
                 let lives = self.grant(session, operation, lease, ttl).await.or_error(operation)?;
                 sending.answered_unless(false);
+                if lives.is_some() {
+                    self.owners.with(request.owner(), |known| known.kept_alive = kept_alive);
+                }
                 Ok((lease, lives.map(|ttl| Life { ttl, kept_alive })))
             }
         }

@@ -42,8 +42,8 @@ pub(crate) struct Spare {
 }
 
 impl All {
-    /// Where the newest one with this TTL is, of those that live on for a while.
-    fn newest(&mut self, ttl: Ttl) -> Option<usize> {
+    /// Where the one with this TTL is that was kept alive last, of those that live on for a while.
+    fn youngest(&mut self, ttl: Ttl) -> Option<usize> {
         let (Self { spare, ours }, now) = (self, now());
         spare.retain(|lease| {
             let lives = lease.kept_alive + lease.ttl.get() > now + TOO_OLD;
@@ -52,7 +52,8 @@ impl All {
             }
             lives
         });
-        spare.iter().rposition(|lease| lease.ttl == ttl)
+        let with_this_ttl = spare.iter().enumerate().filter(|(_, lease)| lease.ttl == ttl);
+        with_this_ttl.max_by_key(|(_, lease)| lease.kept_alive).map(|(at, _)| at)
     }
 }
 
@@ -65,12 +66,12 @@ impl Leases {
     /// A spare lease with this TTL.
     fn take_spare(&self, ttl: Ttl) -> Option<Spare> {
         let mut all = self.lock();
-        let newest = all.newest(ttl)?;
-        Some(all.spare.remove(newest))
+        let youngest = all.youngest(ttl)?;
+        Some(all.spare.swap_remove(youngest))
     }
 
     pub(crate) fn has_spare(&self, ttl: Ttl) -> bool {
-        self.lock().newest(ttl).is_some()
+        self.lock().youngest(ttl).is_some()
     }
 
     /// The id of a lease to be granted for this owner: it follows from the owner, so that a grant can be repeated. Not
@@ -127,6 +128,17 @@ mod tests {
         assert!(leases.give_back(Spare { id: 2, ttl: ttl(10), kept_alive: old }));
         assert!(!leases.has_spare(ttl(10)), "it is over, or nearly so");
         assert_eq!(leases.take_spare(ttl(10)), None);
+    }
+
+    #[test]
+    fn the_youngest_serves_first() {
+        let (leases, now) = (Leases::default(), now());
+        for (id, older) in [(1, 2), (2, 0), (3, 1)] {
+            let kept_alive = Timestamp::new(now.since(Timestamp::ZERO).saturating_sub(Duration::from_secs(older)));
+            assert!(leases.give_back(Spare { id, ttl: ttl(10), kept_alive }));
+        }
+        let order = [(); 3].map(|()| leases.take_spare(ttl(10)).map(|spare| spare.id));
+        assert_eq!(order, [Some(2), Some(3), Some(1)]);
     }
 
     #[test]

@@ -21,13 +21,11 @@ impl Life {
         now().since(self.kept_alive) < self.ttl.get() / 16
     }
 
-    /// A grant with this revision as token, to a try that began at `asked`.
+    /// A grant with this revision as token, to a try that began at `asked`. It lives for the whole TTL if the lease was kept
+    /// alive since then.
     pub(crate) fn grant(self, revision: i64, asked: Timestamp) -> Grant {
-        let grant = Grant::new(FencingToken::new(u64::try_from(revision).unwrap_or_default()), self.ttl);
-        if self.kept_alive >= asked {
-            return grant;
-        }
-        grant.with_first_lease((self.kept_alive + self.ttl.get()).since(now()))
+        let token = FencingToken::new(u64::try_from(revision).unwrap_or_default());
+        Grant::new(token, self.ttl).with_first_lease((self.kept_alive + self.ttl.get()).since(asked))
     }
 }
 
@@ -39,21 +37,30 @@ mod tests {
 
     const TTL: Duration = Duration::from_secs(10);
 
-    #[test]
-    fn a_lease_from_before_the_try_lives_for_what_is_left_of_it() {
-        let (ttl, asked) = (Ttl::new(TTL).unwrap(), now());
-        let whole = Life { ttl, kept_alive: asked }.grant(7, asked);
-        assert_eq!((whole.token().get(), whole.ttl(), whole.lives()), (7, ttl, TTL));
-        // The clock of these tests begins with the process, so the try is what begins later.
-        let rest = Life { ttl, kept_alive: asked }.grant(7, asked + Duration::from_nanos(1));
-        assert_eq!(rest.ttl(), ttl);
-        assert!(rest.lives() < TTL && rest.lives() > TTL / 2, "{:?}", rest.lives());
+    fn at(seconds: u64) -> Timestamp {
+        Timestamp::new(Duration::from_secs(seconds))
     }
 
     #[test]
-    fn a_lease_is_young_for_a_part_of_its_ttl() {
+    fn a_lease_from_before_the_try_lives_for_what_is_left_of_it() {
         let ttl = Ttl::new(TTL).unwrap();
-        assert!(Life { ttl, kept_alive: now() }.is_young());
-        assert!(!Life { ttl, kept_alive: Timestamp::ZERO }.is_young(), "the host has been up for longer");
+        let lives = |kept_alive, asked| Life { ttl, kept_alive }.grant(7, asked).lives();
+        assert_eq!(lives(at(5), at(5)), TTL);
+        assert_eq!(lives(at(6), at(5)), TTL);
+        assert_eq!(lives(at(5), at(8)), Duration::from_secs(7));
+        assert_eq!(lives(at(5), at(60)), Duration::ZERO);
+        let grant = Life { ttl, kept_alive: at(5) }.grant(7, at(8));
+        assert_eq!((grant.token().get(), grant.ttl()), (7, ttl));
+    }
+
+    #[test]
+    fn a_lease_is_young_for_a_sixteenth_of_its_ttl() {
+        let ttl = Ttl::new(TTL).unwrap();
+        let is_young = |age| {
+            let kept_alive = Timestamp::new(now().since(Timestamp::ZERO).saturating_sub(age));
+            Life { ttl, kept_alive }.is_young()
+        };
+        assert!(is_young(Duration::ZERO) && is_young(TTL / 32));
+        assert!(!is_young(TTL / 15) && !is_young(TTL));
     }
 }

@@ -1,8 +1,8 @@
 //! What this process knows of its owners: who waits, who holds, and whose requests are still unanswered.
 
+use lock_core::{AcquireRequest, LossHint, OwnerId, Timestamp, Ttl};
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use lock_core::{AcquireRequest, LossHint, OwnerId, Timestamp, Ttl};
 use tokio::sync::Notify;
 
 use crate::backend::now;
@@ -27,7 +27,8 @@ pub(crate) struct Owner {
     pub(crate) ttl: Ttl,
     /// When it sent its last request.
     pub(crate) asked: Timestamp,
-    /// When the lease was last kept alive: before the request was sent.
+    /// When the lease was last kept alive: before the request was sent that was answered. Zero until one was: a lease may have
+    /// been granted long ago, and its answer lost.
     pub(crate) kept_alive: Timestamp,
     /// Requests that could still be applied. Whoever gives up must make sure that they aren't.
     pub(crate) unanswered: u32,
@@ -158,7 +159,7 @@ pub(crate) fn entry<'a>(owners: &'a mut HashMap<OwnerId, Owner>, request: &Acqui
         state: State::Asking,
         ttl,
         asked: now(),
-        kept_alive: now(),
+        kept_alive: Timestamp::ZERO,
         unanswered: 0,
         hint: request.loss_hint().clone(),
         watch: Watch::None,

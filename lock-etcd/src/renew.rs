@@ -47,7 +47,12 @@ impl Shared {
             HangsOn::Nothing => None,
         };
         let Some(lives) = lives else { return Ok(Renewal::Lost) };
-        self.owners.with(lease.owner(), |known| known.kept_alive = sent);
+        // Released meanwhile, and asking again, it hangs on another lease.
+        self.owners.with(lease.owner(), |known| {
+            if known.state == State::Holding(token) {
+                known.kept_alive = sent;
+            }
+        });
         if !is_watched {
             let key = self.place_of(lease.key(), lease.owner()).key;
             if !Box::pin(session.checks.is(&session, OPERATION, &key, token)).await.or_error(OPERATION)? {

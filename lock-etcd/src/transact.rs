@@ -46,10 +46,15 @@ impl Shared {
             let sending = self.owners.sending(request, ttl);
             let asking = self.send(session, operation, transaction(&place, lease));
             let keeping = async {
-                match life {
-                    Some(life) => Ok(Some(life)),
-                    None => Ok(self.keep(session, operation, lease).await?.map(|ttl| Life { ttl, kept_alive })),
+                if life.is_some() {
+                    return Ok(life);
                 }
+                let lives = self.keep(session, operation, lease).await?;
+                // Also where the lock is held: the lease serves the next try.
+                if lives.is_some() {
+                    self.owners.with(request.owner(), |known| known.kept_alive = kept_alive);
+                }
+                Ok(lives.map(|ttl| Life { ttl, kept_alive }))
             };
             let (answer, life) = tokio::join!(asking, keeping);
             let response = sending.answer(answer, &mut tried).or_error(operation)?;

@@ -9,8 +9,8 @@ use tokio::time::{sleep, timeout};
 
 use crate::acquire::given_up;
 use crate::backend::{LOOK_ANYWAY, Shared, now};
-use crate::life::Life;
 use crate::error::timed_out;
+use crate::life::Life;
 use crate::names::Place;
 use crate::news::News;
 use crate::owners::{Ahead, State};
