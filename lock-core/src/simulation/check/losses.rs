@@ -23,9 +23,9 @@ fn of_one(story: &Story, op: Op, acquisition: &Acquisition, holding: &Holding) -
                 story.gone(holding.owner, 0).is_none_or(|gone| gone > at)
                     && !story.excuses_within(holding.owner, heard, at)
             }
-            // Its renewals had most of a TTL to succeed in.
+            // The first renewal after a disturbance may take a third of a TTL to fail, and the next had time to succeed.
             "expired" => {
-                let calm = at.saturating_sub(story.ttl * 8 / 10);
+                let calm = at.saturating_sub(story.ttl * 5 / 10);
                 !story.excuses(holding.owner, at) && !story.was_disturbed(acquisition.client, calm, at)
             }
             "released" => true,
@@ -33,6 +33,10 @@ fn of_one(story: &Story, op: Op, acquisition: &Acquisition, holding: &Holding) -
         };
         if without_cause {
             found.push(format!("(e) #{op} was lost ({reason}) at {} without any cause", s(at)));
+        }
+        // Whatever failed meanwhile: it may be renewed till then.
+        if reason == "expired" && at < promised {
+            found.push(format!("(e) #{op} was lost (expired) at {}, before its time, {}", s(at), s(promised)));
         }
         if !told {
             found.push(format!("(b) #{op} said at {} that it is lost, and lost() didn't say so", s(at)));
@@ -82,6 +86,15 @@ mod tests {
     fn found(
         disturbed: &[(Disturbance, Nanos, Nanos)],
         listens: Nanos,
+        lost: (Nanos, &'static str, bool),
+    ) -> Vec<String> {
+        // Whether it had a cause is (e).
+        all_found(disturbed, listens, lost).into_iter().filter(|found| found.starts_with("(b)")).collect()
+    }
+
+    fn all_found(
+        disturbed: &[(Disturbance, Nanos, Nanos)],
+        listens: Nanos,
         (at, reason, told): (Nanos, &'static str, bool),
     ) -> Vec<String> {
         let (key, owner, token) = ("k0".to_owned(), OwnerId::from_bytes([1; 16]), 7);
@@ -99,9 +112,21 @@ mod tests {
             disturbed.iter().map(|(what, from, to)| event(*from, What::Disturbed { what: *what, until: to * MS })),
         );
         events.sort_by_key(|event| event.at);
-        let found = check(&Story::of(&events, Phases::of(Duration::from_secs(10))));
-        // Whether it had a cause is (e).
-        found.into_iter().filter(|found| found.starts_with("(b)")).collect()
+        check(&Story::of(&events, Phases::of(Duration::from_secs(10))))
+    }
+
+    #[test]
+    fn a_lease_that_is_not_renewed_ends_at_its_time_and_not_before() {
+        let lost_at = |at| all_found(&[(Disturbance::Message, 7_500, 7_600)], 2_002, (at, "expired", true));
+        assert_eq!(lost_at(8_000), ["(e) #0 was lost (expired) at 8.0000 s, before its time, 12.0000 s"]);
+        assert!(lost_at(12_000).is_empty());
+    }
+
+    #[test]
+    fn one_message_that_is_lost_long_before_is_no_cause() {
+        let lost_after = |lost| all_found(&[(Disturbance::Message, lost, lost + 1)], 2_002, (12_000, "expired", true));
+        assert!(lost_after(7_001).is_empty());
+        assert_eq!(lost_after(6_990), ["(e) #0 was lost (expired) at 12.0000 s without any cause"]);
     }
 
     #[test]

@@ -82,8 +82,8 @@ mod tests {
     fn a_call_just_after_a_standstill_is_excused_by_trouble_meanwhile() {
         let second = 1_000_000_000;
         // The stop is written down as over once the process runs again, so a call may seem to begin within it.
-        for begins in [7 * second - 1_000, 7 * second, 9 * second] {
-            for (trouble, expected) in [(3 * second, 0), (second / 2, 2)] {
+        for (begins, found_in_it) in [(7 * second - 1_000, 0), (7 * second, 0), (9 * second, 0), (11 * second, 2)] {
+            for (trouble, expected) in [(3 * second, found_in_it), (second / 2, 2)] {
                 let mut story = Story::new();
                 let told = story.failed(begins, begins + 2_000).troubled(trouble, trouble + 1_000);
                 told.stopped(second, 7 * second);
