@@ -57,6 +57,23 @@ async fn who_is_next_is_granted_the_lock_without_a_request() {
     assert!(bed.queue("over").is_empty());
 }
 
+/// It lined up with a lease of which nobody had heard for a while, and that counts, not when it lined up.
+#[tokio::test]
+async fn who_lined_up_with_a_spare_lease_is_granted_what_is_left_of_it() {
+    let bed = Bed::new();
+    let (holder, held) = lined_up(&bed, "young").await;
+    let (client, warm, waits) = (Arc::new(bed.client()), request("warm", 60), request("young", 60));
+    granted(&client, &warm).await;
+    sleep(Duration::from_millis(500)).await;
+    client.release(&warm.claim()).await.unwrap();
+    let waiting = waiter(&client, &waits);
+    until("it waits", async || bed.queue("young").len() == 2).await;
+    sleep(Duration::from_millis(500)).await;
+    holder.release(&held.claim()).await.unwrap();
+    let grant = timeout(seconds(1), waiting).await.expect("served").unwrap().unwrap();
+    assert!(grant.lives() + Duration::from_millis(1_000) <= grant.ttl().get(), "{:?}", grant.lives());
+}
+
 /// It was known to be next before it was gone.
 #[tokio::test]
 async fn release_finds_its_successor_gone_and_the_one_after_is_served() {
