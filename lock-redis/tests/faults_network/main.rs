@@ -192,6 +192,10 @@ async fn fault_05_who_has_two_places_and_is_served_holds_nobody_up() {
     with_two_places(&mut bed, &far, &late).await;
     release(&near, &holder).await;
     granted(&far, &late).await;
+    let told = || {
+        bed.server.commands().unwrap().into_iter().filter(|(name, _)| name == "publish").map(|(_, n)| n).sum::<u64>()
+    };
+    let told_before = told();
     let begun = async {
         until_waiting(&near, "k", 2).await;
         assert_eq!(release(&far, &late).await, Release::Released);
@@ -199,6 +203,7 @@ async fn fault_05_who_has_two_places_and_is_served_holds_nobody_up() {
     };
     let (_, released) = tokio::join!(acquire_within(&near, &next, Duration::from_secs(5)), begun);
     assert!(released.elapsed() < Duration::from_millis(300), "{:?}", released.elapsed());
+    assert_eq!(told() - told_before, 1, "it was handed to the one that let go, and by that to the next");
 }
 
 #[tokio::test]

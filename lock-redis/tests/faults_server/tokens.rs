@@ -128,6 +128,9 @@ async fn tokens_beyond_what_a_double_holds_are_exact() {
         });
         assert_eq!(handed.unwrap().token().get(), next + 1);
         release(&backend, &waiter).await;
+        let again = request("k", LONG);
+        assert_eq!(granted(&backend, &again).await.token().get(), next + 2);
+        release(&backend, &again).await;
     }
     // What isn't a token is none.
     server.command(&["SET", "{distlock:k}:last", "garbage"]).unwrap();
