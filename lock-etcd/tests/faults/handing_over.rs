@@ -71,7 +71,7 @@ async fn who_lined_up_with_a_spare_lease_is_granted_what_is_left_of_it() {
     sleep(Duration::from_millis(500)).await;
     holder.release(&held.claim()).await.unwrap();
     let grant = timeout(seconds(1), waiting).await.expect("served").unwrap().unwrap();
-    assert!(grant.lives() + Duration::from_millis(1_000) <= grant.ttl().get(), "{:?}", grant.lives());
+    assert!(grant.lives() + seconds(1) <= grant.ttl().get(), "{:?}", grant.lives());
 }
 
 /// It was known to be next before it was gone.
