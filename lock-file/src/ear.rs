@@ -2,7 +2,8 @@
 //!
 //! The first in the queue and the next hear what happens to the lock; the next, because the first
 //! may be stopped. Those behind hear only of the nearest live tickets before theirs. When one of
-//! these leaves, another takes its place, until there are too few.
+//! these leaves, another takes its place, until there are too few. How many of them one knows grows
+//! while it waits, since that says how long it may leave the lock to them.
 
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Mutex;
@@ -14,6 +15,8 @@ use crate::owners::lock;
 
 /// With fewer tickets before its own, a waiter listens to the lock itself.
 pub(crate) const FRONT: usize = 2;
+/// So many live tickets before its own a waiter gets to know at most.
+pub(crate) const KNOWN: usize = 4;
 
 const CHANGED: u8 = 1;
 const CLOSED: u8 = 2;
@@ -27,15 +30,24 @@ pub(crate) struct Ear {
 }
 
 /// The tickets before this waiter's.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Line {
-    /// The nearest, found alive: at most [`FRONT`].
+    /// The nearest, found alive: at most `depth`.
     near: BTreeSet<String>,
+    /// [`FRONT`] at first: each look at a ticket is an event to all who watch the queue.
+    depth: usize,
     /// Those before them, of which nobody knows whether they live.
     rest: BTreeSet<String>,
     /// Those that left before the line was known, so that none stays in it that left unnoticed.
     left: HashSet<String>,
     known: bool,
+}
+
+impl Default for Line {
+    fn default() -> Self {
+        let (near, rest, left) = Default::default();
+        Self { near, depth: FRONT, rest, left, known: false }
+    }
 }
 
 /// What became of the lock.
@@ -60,7 +72,7 @@ impl Ear {
     /// says so if it is [`gone`](Self::gone). `None`: there are enough, or too few.
     pub(crate) fn next_ahead(&self) -> Option<String> {
         let mut line = lock(&self.line);
-        if line.near.len() >= FRONT || line.near.len() + line.rest.len() < FRONT {
+        if line.near.len() >= line.depth || line.near.len() + line.rest.len() < FRONT {
             return None;
         }
         // Before it is looked at, so that its leaving is heard from before the look.
@@ -81,20 +93,22 @@ impl Ear {
         line.rest.extend(near);
     }
 
+    /// Nothing was heard for as long as so many before it may be trusted: from now on it gets to know one more.
+    pub(crate) fn look_further(&self) {
+        let mut line = lock(&self.line);
+        if line.near.len() == line.depth {
+            line.depth = KNOWN.min(line.depth + 1);
+        }
+    }
+
     /// The tickets that keep this waiter from listening to the lock.
     pub(crate) fn near(&self) -> Vec<String> {
         lock(&self.line).near.iter().cloned().collect()
     }
 
-    /// How many live tickets are known to be before this waiter's, up to [`FRONT`].
+    /// How many live tickets are known to be before this waiter's, up to [`KNOWN`].
     pub(crate) fn ahead(&self) -> usize {
         lock(&self.line).near.len()
-    }
-
-    /// How many tickets are before this waiter's, as far as it knows: the dead count until they are near.
-    pub(crate) fn line(&self) -> usize {
-        let line = lock(&self.line);
-        line.near.len() + line.rest.len()
     }
 
     /// Something happened to the lock.
@@ -112,7 +126,8 @@ impl Ear {
             return;
         }
         line.rest.remove(name);
-        if line.near.remove(name) && line.near.len() < FRONT {
+        // With fewer than it counted on it must look sooner.
+        if line.near.remove(name) {
             drop(line);
             self.wake(News::Changed);
         }
@@ -195,6 +210,31 @@ mod tests {
         ear.ticket_left("1");
         ear.stand_behind(vec!["1".into(), "2".into()]);
         assert_eq!((ear.next_ahead(), ear.ahead()), (None, 0));
+    }
+
+    #[test]
+    fn who_waits_longer_gets_to_know_more_of_those_before_it_and_hears_each_leave() {
+        let ear = behind(&["1", "2", "3", "4", "5"]);
+        for known in [FRONT + 1, KNOWN, KNOWN] {
+            ear.look_further();
+            while ear.next_ahead().is_some() {}
+            assert_eq!(ear.ahead(), known);
+        }
+        for (name, left) in [("5", KNOWN - 1), ("4", KNOWN - 2)] {
+            ear.ticket_left(name);
+            assert_eq!((heard(&ear), ear.ahead()), (CHANGED, left), "it may sleep for less long");
+        }
+        ear.look_further();
+        assert_eq!(ear.next_ahead().as_deref(), Some("1"));
+    }
+
+    #[test]
+    fn who_has_too_few_before_it_does_not_look_further() {
+        let ear = behind(&["1", "2"]);
+        ear.look_further();
+        ear.gone("1");
+        ear.look_further();
+        assert_eq!(lock(&ear.line).depth, FRONT + 1);
     }
 
     #[test]

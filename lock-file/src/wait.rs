@@ -20,12 +20,13 @@ use crate::watch::Watch;
 
 /// How long a waiter sleeps at most where the watch tells of everything, a holder's death included.
 /// (Unit tests tell an event from this fallback, on however slow a machine.)
-pub(crate) const TOLD: Duration = Duration::from_secs(if cfg!(test) { 30 } else { 2 });
+pub(crate) const TOLD: Duration = Duration::from_secs(if cfg!(test) { 240 } else { 2 });
 /// The same where it doesn't: no watch could be had, or a death is not told on this system.
 pub(crate) const UNTOLD: Duration = Duration::from_millis(25);
 /// How long the first behind the front sleeps at most, and each after it twice as long: those before
-/// it may all be stopped, and then nobody leaves whom it could hear.
-const BEHIND: Duration = Duration::from_millis(if cfg!(test) { 30_000 } else { 250 });
+/// it may all be stopped, and then nobody leaves whom it could hear. Only those count whom it knows to
+/// live, or the places of the dead would make it sleep longer.
+pub(crate) const BEHIND: Duration = Duration::from_millis(if cfg!(test) { 30_000 } else { 250 });
 /// After a record's file was closed: Linux tells so just before it lets go of its kernel lock.
 const AFTER_CLOSE: [Duration; 3] = [Duration::from_millis(1), Duration::from_millis(3), Duration::from_millis(11)];
 /// The timer's own unit.
@@ -56,8 +57,10 @@ impl Probes {
 enum Glance {
     /// `try_acquire` is worth while.
     Now,
+    /// Not before this: an earlier ticket alone may take it now.
+    AfterGrace(Duration),
     /// Not before this, unless something happens.
-    Later(Duration),
+    Held(Duration),
 }
 
 impl Shared {
@@ -84,9 +87,10 @@ impl Shared {
         let mut placed = false;
         loop {
             ear.seen();
-            let pause = match self.glance(&slot, request, &mut kept, &mut ahead).map_err(fail)? {
+            let (left, is_due_soon) = match self.glance(&slot, request, &mut kept, &mut ahead).map_err(fail)? {
                 Glance::Now => return Ok(()),
-                Glance::Later(pause) => pause,
+                Glance::AfterGrace(left) => (left, true),
+                Glance::Held(left) => (left, false),
             };
             // Once: a look at the queue is an event to all who watch it. Should news be lost, the look at
             // the lock itself finds it free after the grace.
@@ -97,11 +101,16 @@ impl Shared {
             move_up(&slot, &ear, queue_watch.as_ref()).map_err(fail)?;
             let longest = longest_sleep(&watch, &ear);
             // Those behind leave it to the front to see that a deadline has passed.
-            let pause = if ear.ahead() < FRONT { pause.min(longest) } else { longest };
+            let pause = if is_due_soon || ear.ahead() < FRONT { left.min(longest) } else { longest };
             let pause = pause.min(quick.0.next().copied().unwrap_or(longest)).max(TICK);
             tokio::select! {
                 news = ear.news() => quick.heard(news),
-                () = time::sleep(pause) => if !os::WATCH_TELLS_OF_DEATH { ear.doubt() },
+                () = time::sleep(pause) => {
+                    ear.look_further();
+                    if !os::WATCH_TELLS_OF_DEATH {
+                        ear.doubt();
+                    }
+                }
             }
         }
     }
@@ -153,13 +162,13 @@ impl Shared {
         let found = look::assess(&self.host, &slot.generation(current.number), &current.file)?;
         match found.verdict {
             Verdict::Takeover(_) => Ok(Glance::Now),
-            Verdict::Held(left) => Ok(Glance::Later(left.unwrap_or(Duration::MAX))),
+            Verdict::Held(left) => Ok(Glance::Held(left.unwrap_or(Duration::MAX))),
             Verdict::Released(ago) => {
                 let left = ago.and_then(|ago| GRACE.checked_sub(ago)).unwrap_or_default();
                 if left.is_zero() || !self.is_behind(slot, request, ahead)? {
                     return Ok(Glance::Now);
                 }
-                Ok(Glance::Later(left))
+                Ok(Glance::AfterGrace(left))
             }
         }
     }
@@ -209,27 +218,27 @@ fn longest_sleep(watch: &Watch, ear: &Ear) -> Duration {
     match ear.ahead() {
         _ if !watch.works() => UNTOLD,
         // The front sees to crashes, as long as it runs.
-        ahead if ahead >= FRONT => behind(ear.line()),
+        ahead if ahead >= FRONT => behind(ahead),
         _ if os::WATCH_TELLS_OF_DEATH => TOLD,
         _ => UNTOLD,
     }
 }
 
-/// How long one sleeps who has so many before it that it doesn't listen to the lock.
+/// How long one sleeps who knows so many before it that it doesn't listen to the lock.
 fn behind(ahead: usize) -> Duration {
-    let doublings = u32::try_from(ahead.saturating_sub(FRONT)).unwrap_or(u32::MAX).min(8);
-    (BEHIND * 2_u32.pow(doublings)).min(TOLD)
+    BEHIND * (1 << (ahead - FRONT))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ear::KNOWN;
 
     #[test]
     fn the_nearer_the_front_the_sooner_a_waiter_looks_for_itself() {
         assert_eq!(behind(FRONT), BEHIND);
-        assert_eq!(behind(FRONT + 1), (BEHIND * 2).min(TOLD));
-        assert_eq!(behind(usize::MAX), TOLD);
+        assert_eq!(behind(FRONT + 1), BEHIND * 2);
+        assert!(behind(KNOWN) < TOLD);
     }
 
     #[test]

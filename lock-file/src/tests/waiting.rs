@@ -8,6 +8,7 @@ use tokio::time::timeout;
 
 use super::{granted, key, open, release, request};
 use crate::FileBackend;
+use crate::wait::BEHIND;
 
 /// Far above what is due, and below the fallback, which must not be what ended the wait.
 const SOON: Duration = Duration::from_secs(10);
@@ -192,4 +193,84 @@ async fn a_waiter_far_behind_listens_to_the_lock_when_the_queue_is_gone() {
     release(&a, &holder).await;
     let (last, _backend, _) = waiters.pop().unwrap();
     timeout(SOON, last).await.expect("woken by the lock itself").unwrap();
+}
+
+/// Lets the watchers' threads do their part; the paused clock stands still meanwhile.
+async fn settle() {
+    tokio::task::spawn_blocking(|| std::thread::sleep(Duration::from_millis(100))).await.unwrap();
+}
+
+/// Queues a waiter that then stands still, as one that is stopped: its ticket lives as long as what it answers.
+async fn stopped(directory: &std::path::Path) -> (Arc<FileBackend>, AcquireRequest) {
+    let (backend, request) = (open(directory), request("k"));
+    let waiting = wait(&backend, &request);
+    settle().await;
+    waiting.abort();
+    let _ = waiting.await;
+    (backend, request)
+}
+
+/// How long the last in a queue takes to see a release, all before it being stopped, or dead.
+async fn seen_after(
+    release_of: &Arc<FileBackend>,
+    holder: &AcquireRequest,
+    last: tokio::task::JoinHandle<Instant>,
+) -> Duration {
+    let begun = tokio::time::Instant::now();
+    release(release_of, holder).await;
+    last.await.unwrap();
+    begun.elapsed()
+}
+
+#[tokio::test(start_paused = true)]
+async fn behind_a_front_that_is_stopped_the_dead_before_it_do_not_make_a_waiter_sleep_longer() {
+    let dir = tempfile::tempdir().unwrap();
+    let (a, holder) = (open(dir.path()), request("k"));
+    granted(&a, &holder).await;
+    for _ in 0..4 {
+        drop(stopped(dir.path()).await);
+    }
+    let _front = [stopped(dir.path()).await, stopped(dir.path()).await];
+    let last = open(dir.path());
+    let waiting = wait(&last, &request("k"));
+    settle().await;
+    let took = seen_after(&a, &holder, waiting).await;
+    // Its look falls into the grace, for which the host's clock counts, so it has to look once more.
+    assert!(took < 2 * BEHIND, "{took:?}");
+}
+
+/// One waits behind six that stand still, and has done so for long; then `leave` of the nearest leave, and the
+/// holder releases.
+async fn behind_six_that_are_stopped(leave: usize) -> Duration {
+    let dir = tempfile::tempdir().unwrap();
+    let (a, holder) = (open(dir.path()), request("k"));
+    granted(&a, &holder).await;
+    let mut before = Vec::new();
+    for _ in 0..6 {
+        before.push(stopped(dir.path()).await);
+    }
+    let last = open(dir.path());
+    let waiting = wait(&last, &request("k"));
+    // At first it looks after 1, 2 and 4 of these; then it knows as many as it ever does.
+    for _ in 0..12 {
+        tokio::time::advance(BEHIND).await;
+        settle().await;
+    }
+    for (backend, request) in before.split_off(6 - leave) {
+        assert_eq!(release(&backend, &request).await, Release::NotHeld);
+        settle().await;
+    }
+    seen_after(&a, &holder, waiting).await
+}
+
+#[tokio::test(start_paused = true)]
+async fn behind_a_front_that_is_stopped_those_who_left_do_not_make_a_waiter_sleep_longer() {
+    let took = behind_six_that_are_stopped(4).await;
+    assert!(took < 2 * BEHIND, "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn behind_many_a_waiter_looks_less_often() {
+    let took = behind_six_that_are_stopped(0).await;
+    assert!(took > 2 * BEHIND && took < 5 * BEHIND, "{took:?}");
 }
