@@ -59,23 +59,28 @@ enum Has {
 async fn acquire(has: Has) {
     let ttl = seconds(4);
     let bed = Bed::new();
-    for polls in 1..=POLLS {
-        let (locks, name) = (bed.locks(), format!("dropped{polls}"));
-        if has != Has::Nothing {
-            locks.lock("warm").ttl(ttl).acquire().await.unwrap().release().await.unwrap();
-        }
-        if has == Has::OldLease {
-            sleep(ttl / 10).await;
-        }
-        let ended = polled(polls, locks.lock(&name).ttl(ttl).acquire()).await;
-        is_free(&bed, &name).await;
-        if ended == Polled::Done {
-            // A young lease saves one: the keep-alive's.
-            assert!(polls > if has == Has::YoungLease { 2 } else { 3 }, "it has await points");
-            return;
+    // A young lease saves one: the keep-alive's.
+    let await_points = if has == Has::YoungLease { 2 } else { 3 };
+    // On a busy machine two answers may come at once, and two await points are one.
+    for round in 0..5 {
+        for polls in 1..=POLLS {
+            let (locks, name) = (bed.locks(), format!("dropped{round}-{polls}"));
+            if has != Has::Nothing {
+                locks.lock("warm").ttl(ttl).acquire().await.unwrap().release().await.unwrap();
+            }
+            if has == Has::OldLease {
+                sleep(ttl / 10).await;
+            }
+            let ended = polled(polls, locks.lock(&name).ttl(ttl).acquire()).await;
+            is_free(&bed, &name).await;
+            match ended {
+                Polled::Done if polls > await_points => return,
+                Polled::Done => break,
+                _ => assert!(polls < POLLS, "not done after {POLLS} polls"),
+            }
         }
     }
-    panic!("not done after {POLLS} polls");
+    panic!("it has {await_points} await points");
 }
 
 #[tokio::test]

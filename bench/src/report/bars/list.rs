@@ -36,6 +36,7 @@ const SHARED: &str = "distlock, shared leases";
 const CREATE: &str = "create + write + remove";
 const BLPOP: &str = "BLPOP token";
 const EVENT: &str = "delete to watch event";
+const QUEUE: &str = "queue of bare keys";
 
 pub(super) const BARS: &[Bar] = &[
     bar("file", "acquire + release at most 2.0 x create + write + remove", PAIR, Ratio(CREATE, "p50 us"), AtMost(2.0)),
@@ -130,6 +131,14 @@ pub(super) const BARS: &[Bar] = &[
         AtMost(1.3),
     ),
     bar("etcd", "the same, a client each", EACH, Ratio(EVENT, "p50 ms"), AtMost(1.3)),
+    bar(
+        "etcd",
+        "hand-off over processes at most 1.3 x one of a queue of bare keys (p50)",
+        FEW_HELD,
+        Ratio(QUEUE, "p50 ms"),
+        AtMost(1.3),
+    ),
+    bar("etcd", "the same, a client each", EACH_HELD, Ratio(QUEUE, "p50 ms"), AtMost(1.3)),
     bar("etcd", "hand-off p99 under 30 ms at 2 contenders", (Handoff, OVER_0, &[2]), Figure("p99 ms"), AtMost(30.0)),
     bar("etcd", "10,000 locks held: under 3 % of a core in the client", HELD, Figure("client CPU %"), AtMost(3.0)),
     bar("etcd", "10,000 locks held: at most 4 KB a lock in the client", HELD, Figure("bytes/lock"), AtMost(4_096.0)),

@@ -1,5 +1,6 @@
 //! One etcd member. TMPDIR chooses the file system of its data: each commit is synced to it.
 
+mod bare_queue;
 mod floor;
 mod lock_rpc;
 
@@ -94,6 +95,7 @@ impl Store for Member {
 
 pub(crate) fn contestants() -> Vec<Contestant> {
     let mut all = vec![ours(), shared_leases(), floor::put_and_delete(), floor::delete_to_event()];
+    all.push(bare_queue::bare_queue());
     all.extend([lock_rpc::lock_rpc(), lock_rpc::a_lease_each()]);
     all.push(Contestant {
         name: "tooz",
