@@ -30,24 +30,17 @@ pub(crate) struct Ear {
 }
 
 /// The tickets before this waiter's.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Line {
-    /// The nearest, found alive: at most `depth`.
+    /// The nearest, found alive: at most `FRONT + further`.
     near: BTreeSet<String>,
-    /// [`FRONT`] at first: each look at a ticket is an event to all who watch the queue.
-    depth: usize,
+    /// None at first: each look at a ticket is an event to all who watch the queue.
+    further: usize,
     /// Those before them, of which nobody knows whether they live.
     rest: BTreeSet<String>,
     /// Those that left before the line was known, so that none stays in it that left unnoticed.
     left: HashSet<String>,
     known: bool,
-}
-
-impl Default for Line {
-    fn default() -> Self {
-        let (near, rest, left) = Default::default();
-        Self { near, depth: FRONT, rest, left, known: false }
-    }
 }
 
 /// What became of the lock.
@@ -72,7 +65,7 @@ impl Ear {
     /// says so if it is [`gone`](Self::gone). `None`: there are enough, or too few.
     pub(crate) fn next_ahead(&self) -> Option<String> {
         let mut line = lock(&self.line);
-        if line.near.len() >= line.depth || line.near.len() + line.rest.len() < FRONT {
+        if line.near.len() >= FRONT + line.further || line.near.len() + line.rest.len() < FRONT {
             return None;
         }
         // Before it is looked at, so that its leaving is heard from before the look.
@@ -83,7 +76,12 @@ impl Ear {
 
     /// This ticket doesn't count, as the waiter found out for itself.
     pub(crate) fn gone(&self, name: &str) {
-        lock(&self.line).near.remove(name);
+        let mut line = lock(&self.line);
+        // As long as it counted, nothing was heard of the lock: who is at the front now looks once more.
+        if line.near.remove(name) && line.near.len() == FRONT - 1 {
+            drop(line);
+            self.wake(News::Changed);
+        }
     }
 
     /// The nearest must be looked at anew: a departure may not have been told.
@@ -96,8 +94,8 @@ impl Ear {
     /// Nothing was heard for as long as so many before it may be trusted: from now on it gets to know one more.
     pub(crate) fn look_further(&self) {
         let mut line = lock(&self.line);
-        if line.near.len() == line.depth {
-            line.depth = KNOWN.min(line.depth + 1);
+        if line.near.len() == FRONT + line.further {
+            line.further = (line.further + 1).min(KNOWN - FRONT);
         }
     }
 
@@ -200,8 +198,10 @@ mod tests {
         ear.gone("2");
         assert_eq!(ear.next_ahead().as_deref(), Some("1"));
         assert_eq!(ear.next_ahead(), None, "enough");
+        heard(&ear);
         ear.gone("1");
         assert_eq!((ear.ahead(), ear.next_ahead()), (1, None), "at the front");
+        assert_eq!(heard(&ear), CHANGED, "what happened to the lock meanwhile was not heard");
     }
 
     #[test]
@@ -234,7 +234,7 @@ mod tests {
         ear.look_further();
         ear.gone("1");
         ear.look_further();
-        assert_eq!(lock(&ear.line).depth, FRONT + 1);
+        assert_eq!(lock(&ear.line).further, 1);
     }
 
     #[test]

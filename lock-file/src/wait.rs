@@ -8,7 +8,7 @@ use std::time::Duration;
 use lock_core::{AcquireRequest, BackendError, Operation};
 use tokio::time;
 
-use crate::ear::{Ear, FRONT, News};
+use crate::ear::{Ear, FRONT, KNOWN, News};
 use crate::error::from_io;
 use crate::look::{self, Verdict};
 use crate::os;
@@ -27,6 +27,7 @@ pub(crate) const UNTOLD: Duration = Duration::from_millis(25);
 /// it may all be stopped, and then nobody leaves whom it could hear. Only those count whom it knows to
 /// live, or the places of the dead would make it sleep longer.
 pub(crate) const BEHIND: Duration = Duration::from_millis(if cfg!(test) { 30_000 } else { 250 });
+const _: () = assert!(BEHIND.as_millis() << (KNOWN - FRONT) < TOLD.as_millis());
 /// After a record's file was closed: Linux tells so just before it lets go of its kernel lock.
 const AFTER_CLOSE: [Duration; 3] = [Duration::from_millis(1), Duration::from_millis(3), Duration::from_millis(11)];
 /// The timer's own unit.
@@ -85,9 +86,11 @@ impl Shared {
         let (mut kept, mut ahead) = (None, None);
         let mut quick = Probes::default();
         let mut placed = false;
+        // Once, for as long as it may rely on those before it to see to the lock.
+        let mut heard_nothing = false;
         loop {
             ear.seen();
-            let (left, is_due_soon) = match self.glance(&slot, request, &mut kept, &mut ahead).map_err(fail)? {
+            let (left, in_grace) = match self.glance(&slot, request, &mut kept, &mut ahead).map_err(fail)? {
                 Glance::Now => return Ok(()),
                 Glance::AfterGrace(left) => (left, true),
                 Glance::Held(left) => (left, false),
@@ -100,13 +103,18 @@ impl Shared {
             }
             move_up(&slot, &ear, queue_watch.as_ref()).map_err(fail)?;
             let longest = longest_sleep(&watch, &ear);
-            // Those behind leave it to the front to see that a deadline has passed.
-            let pause = if is_due_soon || ear.ahead() < FRONT { left.min(longest) } else { longest };
+            // Those behind leave it to the front to see that a deadline has passed; the grace, too, until they have
+            // heard nothing of the front.
+            let sees_to_it = ear.ahead() < FRONT || (in_grace && heard_nothing);
+            let pause = if sees_to_it { left.min(longest) } else { longest };
             let pause = pause.min(quick.0.next().copied().unwrap_or(longest)).max(TICK);
             tokio::select! {
                 news = ear.news() => quick.heard(news),
                 () = time::sleep(pause) => {
-                    ear.look_further();
+                    if pause >= longest {
+                        heard_nothing = true;
+                        ear.look_further();
+                    }
                     if !os::WATCH_TELLS_OF_DEATH {
                         ear.doubt();
                     }
@@ -189,7 +197,7 @@ impl Shared {
     }
 }
 
-/// Finds those before this waiter who live, as many as keep it from the front. The dead must not:
+/// Finds those before this waiter who live, as many as it is to know. The dead must not:
 /// nobody tells of their leaving. Each is opened once, which is an event to all who watch the queue;
 /// later looks at names are none.
 fn move_up(slot: &Slot, ear: &Ear, queue_watch: Option<&Watch>) -> io::Result<()> {
@@ -232,13 +240,11 @@ fn behind(ahead: usize) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ear::KNOWN;
 
     #[test]
     fn the_nearer_the_front_the_sooner_a_waiter_looks_for_itself() {
         assert_eq!(behind(FRONT), BEHIND);
         assert_eq!(behind(FRONT + 1), BEHIND * 2);
-        assert!(behind(KNOWN) < TOLD);
     }
 
     #[test]
