@@ -27,7 +27,7 @@ pub(crate) const UNTOLD: Duration = Duration::from_millis(25);
 /// it may all be stopped, and then nobody leaves whom it could hear. Only those count whom it knows to
 /// live, or the places of the dead would make it sleep longer.
 pub(crate) const BEHIND: Duration = Duration::from_millis(if cfg!(test) { 30_000 } else { 250 });
-const _: () = assert!(BEHIND.as_millis() << (KNOWN - FRONT) < TOLD.as_millis());
+const _: () = assert!(BEHIND.as_millis() << (KNOWN - FRONT) <= TOLD.as_millis());
 /// After a record's file was closed: Linux tells so just before it lets go of its kernel lock.
 const AFTER_CLOSE: [Duration; 3] = [Duration::from_millis(1), Duration::from_millis(3), Duration::from_millis(11)];
 /// The timer's own unit.
