@@ -15,8 +15,10 @@ use crate::owners::lock;
 
 /// With fewer tickets before its own, a waiter listens to the lock itself.
 pub(crate) const FRONT: usize = 2;
-/// So many live tickets before its own a waiter gets to know at most.
+/// So many live tickets before its own a waiter gets to know at most,
 pub(crate) const KNOWN: usize = 5;
+/// and not before so few are left: each look at a ticket wakes all who watch the queue, so only a few may take more.
+const FEW: usize = 8;
 
 const CHANGED: u8 = 1;
 const CLOSED: u8 = 2;
@@ -34,13 +36,20 @@ pub(crate) struct Ear {
 struct Line {
     /// The nearest, found alive: at most `FRONT + further`.
     near: BTreeSet<String>,
-    /// None at first: each look at a ticket is an event to all who watch the queue.
+    /// None at first.
     further: usize,
     /// Those before them, of which nobody knows whether they live.
     rest: BTreeSet<String>,
     /// Those that left before the line was known, so that none stays in it that left unnoticed.
     left: HashSet<String>,
     known: bool,
+}
+
+impl Line {
+    /// The dead count until they are found.
+    fn len(&self) -> usize {
+        self.near.len() + self.rest.len()
+    }
 }
 
 /// What became of the lock.
@@ -65,7 +74,7 @@ impl Ear {
     /// says so if it is [`gone`](Self::gone). `None`: there are enough, or too few.
     pub(crate) fn next_ahead(&self) -> Option<String> {
         let mut line = lock(&self.line);
-        if line.near.len() >= FRONT + line.further || line.near.len() + line.rest.len() < FRONT {
+        if line.near.len() >= FRONT + line.further || line.len() < FRONT {
             return None;
         }
         // Before it is looked at, so that its leaving is heard from before the look.
@@ -91,10 +100,11 @@ impl Ear {
         line.rest.extend(near);
     }
 
-    /// Nothing was heard for as long as so many before it may be trusted: from now on it gets to know one more.
+    /// Nothing was heard for as long as so many before it may be trusted: from now on it gets to know one more, if it
+    /// isn't far behind.
     pub(crate) fn look_further(&self) {
         let mut line = lock(&self.line);
-        if line.near.len() == FRONT + line.further {
+        if line.len() <= FEW && line.near.len() == FRONT + line.further {
             line.further = (line.further + 1).min(KNOWN - FRONT);
         }
     }
@@ -107,6 +117,12 @@ impl Ear {
     /// How many live tickets are known to be before this waiter's, up to [`KNOWN`].
     pub(crate) fn ahead(&self) -> usize {
         lock(&self.line).near.len()
+    }
+
+    /// The same, but the most for one that is far behind.
+    pub(crate) fn relies_on(&self) -> usize {
+        let line = lock(&self.line);
+        if line.len() > FEW { KNOWN } else { line.near.len() }
     }
 
     /// Something happened to the lock.
@@ -123,9 +139,9 @@ impl Ear {
             line.left.insert(name.to_owned());
             return;
         }
-        line.rest.remove(name);
+        let is_near_now = line.rest.remove(name) && line.len() == FEW;
         // With fewer than it counted on it must look sooner.
-        if line.near.remove(name) {
+        if line.near.remove(name) || is_near_now {
             drop(line);
             self.wake(News::Changed);
         }
@@ -226,6 +242,20 @@ mod tests {
         }
         ear.look_further();
         assert_eq!(ear.next_ahead().as_deref(), Some("1"));
+    }
+
+    #[test]
+    fn who_is_far_behind_relies_on_the_others_until_few_are_left() {
+        let names: Vec<String> = (0..=FEW).map(|number| number.to_string()).collect();
+        let ear = behind(&names.iter().map(String::as_str).collect::<Vec<_>>());
+        ear.look_further();
+        assert_eq!((ear.next_ahead(), ear.relies_on()), (None, KNOWN));
+        ear.ticket_left("0");
+        assert_eq!((heard(&ear), ear.relies_on()), (CHANGED, FRONT), "it looks for itself soon");
+        ear.ticket_left("1");
+        assert_eq!(heard(&ear), 0);
+        ear.look_further();
+        assert!(ear.next_ahead().is_some());
     }
 
     #[test]

@@ -24,8 +24,8 @@ pub(crate) const TOLD: Duration = Duration::from_secs(if cfg!(test) { 240 } else
 /// The same where it doesn't: no watch could be had, or a death is not told on this system.
 pub(crate) const UNTOLD: Duration = Duration::from_millis(25);
 /// How long the first behind the front sleeps at most, and each after it twice as long: those before
-/// it may all be stopped, and then nobody leaves whom it could hear. Only those count whom it knows to
-/// live, or the places of the dead would make it sleep longer.
+/// it may all be stopped, and then nobody leaves whom it could hear. Unless it is far behind, only those
+/// count whom it knows to live, or the places of the dead would make it sleep longer.
 pub(crate) const BEHIND: Duration = Duration::from_millis(if cfg!(test) { 30_000 } else { 250 });
 const _: () = assert!(BEHIND.as_millis() << (KNOWN - FRONT) <= TOLD.as_millis());
 /// After a record's file was closed: Linux tells so just before it lets go of its kernel lock.
@@ -226,15 +226,16 @@ fn longest_sleep(watch: &Watch, ear: &Ear) -> Duration {
     match ear.ahead() {
         _ if !watch.works() => UNTOLD,
         // The front sees to crashes, as long as it runs.
-        ahead if ahead >= FRONT => behind(ahead),
+        ahead if ahead >= FRONT => behind(ear.relies_on()),
         _ if os::WATCH_TELLS_OF_DEATH => TOLD,
         _ => UNTOLD,
     }
 }
 
-/// How long one sleeps who knows so many before it that it doesn't listen to the lock.
+/// How long one sleeps who relies on so many before it that it doesn't listen to the lock.
 fn behind(ahead: usize) -> Duration {
-    BEHIND * (1 << (ahead - FRONT))
+    // (Some may have left just now.)
+    BEHIND * (1 << ahead.saturating_sub(FRONT))
 }
 
 #[cfg(test)]
