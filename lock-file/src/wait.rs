@@ -223,10 +223,10 @@ fn move_up(slot: &Slot, ear: &Ear, queue_watch: Option<&Watch>) -> io::Result<()
 
 /// The bounded fallback: a lost event costs no more than this.
 fn longest_sleep(watch: &Watch, ear: &Ear) -> Duration {
-    match ear.ahead() {
+    match ear.relies_on() {
         _ if !watch.works() => UNTOLD,
         // The front sees to crashes, as long as it runs.
-        ahead if ahead >= FRONT => behind(ear.relies_on()),
+        ahead if ahead >= FRONT => behind(ahead),
         _ if os::WATCH_TELLS_OF_DEATH => TOLD,
         _ => UNTOLD,
     }
@@ -234,8 +234,7 @@ fn longest_sleep(watch: &Watch, ear: &Ear) -> Duration {
 
 /// How long one sleeps who relies on so many before it that it doesn't listen to the lock.
 fn behind(ahead: usize) -> Duration {
-    // (Some may have left just now.)
-    BEHIND * (1 << ahead.saturating_sub(FRONT))
+    BEHIND * (1 << (ahead - FRONT))
 }
 
 #[cfg(test)]

@@ -112,9 +112,14 @@ async fn queue(
     for _ in 0..number {
         let (backend, request) = (open(directory), request("k"));
         waiters.push((wait(&backend, &request), backend, request));
-        tokio::time::sleep(Duration::from_millis(60)).await;
+        settle().await;
     }
     waiters
+}
+
+/// Lets the watchers' threads do their part; a paused clock stands still meanwhile.
+async fn settle() {
+    tokio::task::spawn_blocking(|| std::thread::sleep(Duration::from_millis(100))).await.unwrap();
 }
 
 /// Five wait behind a holder; those before the last one leave in the way given.
@@ -195,19 +200,15 @@ async fn a_waiter_far_behind_listens_to_the_lock_when_the_queue_is_gone() {
     timeout(SOON, last).await.expect("woken by the lock itself").unwrap();
 }
 
-/// Lets the watchers' threads do their part; the paused clock stands still meanwhile.
-async fn settle() {
-    tokio::task::spawn_blocking(|| std::thread::sleep(Duration::from_millis(100))).await.unwrap();
-}
-
-/// Queues a waiter that then stands still, as one that is stopped: its ticket lives as long as what it answers.
-async fn stopped(directory: &std::path::Path) -> (Arc<FileBackend>, AcquireRequest) {
-    let (backend, request) = (open(directory), request("k"));
-    let waiting = wait(&backend, &request);
-    settle().await;
-    waiting.abort();
-    let _ = waiting.await;
-    (backend, request)
+/// Waiters that stand still, as those that are stopped: their tickets live as long as what this answers.
+async fn stopped(directory: &std::path::Path, number: usize) -> Vec<(Arc<FileBackend>, AcquireRequest)> {
+    let mut stopped = Vec::new();
+    for (waiting, backend, request) in queue(directory, number).await {
+        waiting.abort();
+        let _ = waiting.await;
+        stopped.push((backend, request));
+    }
+    stopped
 }
 
 /// How long the last in a queue takes to see a release, all before it being stopped, or dead.
@@ -228,11 +229,8 @@ async fn behind_a_front_that_is_stopped_the_dead_before_it_do_not_make_a_waiter_
     let (a, holder) = (open(dir.path()), request("k"));
     granted(&a, &holder).await;
     // They die behind the backs of those who stand still: nobody has removed their tickets when the last one comes.
-    let mut dead = Vec::new();
-    for _ in 0..4 {
-        dead.push(stopped(dir.path()).await);
-    }
-    let _front = [stopped(dir.path()).await, stopped(dir.path()).await];
+    let dead = stopped(dir.path(), 4).await;
+    let _front = stopped(dir.path(), 2).await;
     drop(dead);
     let last = open(dir.path());
     let waiting = wait(&last, &request("k"));
@@ -248,10 +246,7 @@ async fn behind_five_that_are_stopped(leave: usize) -> Duration {
     let dir = tempfile::tempdir().unwrap();
     let (a, holder) = (open(dir.path()), request("k"));
     granted(&a, &holder).await;
-    let mut before = Vec::new();
-    for _ in 0..5 {
-        before.push(stopped(dir.path()).await);
-    }
+    let mut before = stopped(dir.path(), 5).await;
     let last = open(dir.path());
     let waiting = wait(&last, &request("k"));
     settle().await;
@@ -281,4 +276,53 @@ async fn behind_a_front_that_is_stopped_those_who_left_do_not_make_a_waiter_slee
 async fn behind_many_a_waiter_looks_less_often() {
     let took = behind_five_that_are_stopped(0).await;
     assert!(took > 2 * BEHIND && took < 4 * BEHIND, "{took:?}");
+}
+
+/// One that waits in the grace of a release, behind so many that stand still, and by whose clock that grace lasts.
+async fn in_the_grace_behind(
+    directory: &std::path::Path,
+    number: usize,
+) -> (Vec<(Arc<FileBackend>, AcquireRequest)>, Arc<FileBackend>, tokio::task::JoinHandle<Instant>) {
+    let (a, holder) = (open(directory), request("k"));
+    granted(&a, &holder).await;
+    let before = stopped(directory, number).await;
+    let (last, now) = (open(directory), a.shared.host.now());
+    for backend in [&a, &last] {
+        backend.shared.host.hand.freeze(now);
+    }
+    release(&a, &holder).await;
+    let waiting = wait(&last, &request("k"));
+    settle().await;
+    (before, last, waiting)
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_comes_in_the_grace_of_others_leaves_its_end_to_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_before, last, waiting) = in_the_grace_behind(dir.path(), 2).await;
+    last.shared.host.hand.move_lease_clock(Duration::from_secs(1));
+    let begun = tokio::time::Instant::now();
+    waiting.await.unwrap();
+    let took = begun.elapsed();
+    assert!(took > BEHIND / 2, "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn looks_within_the_grace_are_no_reason_to_look_further() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_before, last, waiting) = in_the_grace_behind(dir.path(), 5).await;
+    tokio::time::advance(BEHIND).await;
+    // One for having heard nothing; these come every few milliseconds.
+    for _ in 0..5 {
+        settle().await;
+        tokio::time::advance(Duration::from_millis(20)).await;
+    }
+    let (next, newcomer) = (open(dir.path()), request("k"));
+    granted(&next, &newcomer).await;
+    settle().await;
+    tokio::time::advance(Duration::from_millis(20)).await;
+    settle().await;
+    last.shared.host.hand.move_lease_clock(Duration::from_secs(5));
+    let took = seen_after(&next, &newcomer, waiting).await;
+    assert!(took < 3 * BEHIND, "{took:?}");
 }

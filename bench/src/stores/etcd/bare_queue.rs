@@ -61,7 +61,8 @@ impl Queue {
             None => self.client.clone().watch(key.clone(), None).await?,
         };
         let id = next(&mut stream, WatchResponse::created).await?.watch_id();
-        // It may have gone before it was watched.
+        // It may have gone before it was watched. (A watch from a past revision is served by the server's slow loop, every
+        // 100 ms.)
         let options = GetOptions::new().with_keys_only();
         if !self.client.clone().get(key, Some(options)).await?.kvs().is_empty() {
             next(&mut stream, |told| told.watch_id() == id && tells_of_a_deletion(told)).await?;

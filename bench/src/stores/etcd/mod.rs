@@ -95,8 +95,7 @@ impl Store for Member {
 
 pub(crate) fn contestants() -> Vec<Contestant> {
     let mut all = vec![ours(), shared_leases(), floor::put_and_delete(), floor::delete_to_event()];
-    all.push(bare_queue::bare_queue());
-    all.extend([lock_rpc::lock_rpc(), lock_rpc::a_lease_each()]);
+    all.extend([bare_queue::bare_queue(), lock_rpc::lock_rpc(), lock_rpc::a_lease_each()]);
     all.push(Contestant {
         name: "tooz",
         role: Role::Peer,
